@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * config.h - what a user asks for: one grammar for `podpci run --net ...`, for the file given
+ * with --config and for the file the shim reads inside the container.
+ *
+ * A file has one statement a line, '#' comments:
+ *	net socket=/run/sw/p0.sock,id=net0,mac=52:54:00:01:02:03,queues=2
+ *	option coalesce=off
+ */
+#ifndef SIM_APP_CONFIG_H
+#define SIM_APP_CONFIG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "sim/vhost/vhost.h"
+
+#define CONFIG_NETS_MAX 32
+#define CONFIG_PAIRS_MAX 127	/* 2 * 127 data rings + control below ring index 256 */
+#define CONFIG_PATH "/sys/bus/pci/podpci.conf"	/* inside the container, see sysfs.h */
+
+struct err;
+
+enum net_mode { NET_MODERN, NET_TRANSITIONAL, NET_LEGACY };
+
+struct net_config {
+	char     id[32];
+	char     bdf[16];
+	char     socket[VHOST_SOCKET_MAX];
+	bool     server;
+	uint8_t  mac[6];
+	unsigned pairs;			/* "queues" */
+	uint16_t queue_size;
+	enum net_mode mode;
+	bool     packed;		/* offer VIRTIO_F_RING_PACKED if the back-end has it */
+	bool     mrg_rxbuf;		/* offer VIRTIO_NET_F_MRG_RXBUF, likewise */
+	uint16_t mtu;			/* 0: not offered */
+	unsigned timeout_ms, wait_ms;
+};
+
+struct config {
+	struct net_config net[CONFIG_NETS_MAX];
+	unsigned nets;
+	bool coalesce;			/* answer hugepage files with one file */
+	bool pagemap;			/* answer /proc/self/pagemap with VFN for PFN */
+};
+
+void config_init(struct config *c);			/* defaults, no devices */
+/* One device, "socket=...,mac=..."; later keys win; -EINVAL names the key and what it takes. */
+int  config_add_net(struct config *c, const char *text, struct err *e);
+int  config_option(struct config *c, const char *text, struct err *e);	/* "coalesce=off" */
+/* Adds a file's statements; errors say file:line. Uses no stdio (the shim calls it). */
+int  config_load(struct config *c, const char *path, struct err *e);
+/* Fills what was left open (ids, BDFs, MACs derived from id and host) and checks the whole. */
+int  config_finish(struct config *c, struct err *e);
+/* The file form; bytes needed as snprintf. */
+int  config_format(const struct config *c, char *buf, unsigned len);
+/* The --net keys with their help, for usage(): NULL past the last. */
+const char *config_help(unsigned i, const char **key);
+
+#endif

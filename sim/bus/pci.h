@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * pci.h - what a device model gives to the bus and what the bus gives back.
+ *
+ * A model fills a struct pci_model, calls pci_func_new() and then builds: BARs, windows,
+ * capabilities, MSI-X. pci_func_realize() seals the function: sizes are fixed, BAR addresses
+ * and capability offsets assigned, the configuration space is complete. Only then does
+ * include/ioapi.h show it.
+ *
+ * Lock order: domain -> function -> space. Model ops are called with the function's lock held
+ * (pci_func_lock()); an op may be on a driver's thread, possibly inside a trap, so it allocates
+ * nothing and waits no longer than the configured timeout.
+ */
+#ifndef SIM_BUS_PCI_H
+#define SIM_BUS_PCI_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "include/ioapi.h"
+#include "sim/bus/regmap.h"
+#include "sim/core/lock.h"
+#include "sim/core/loop.h"
+
+#define PCI_WINDOWS_MAX 16
+#define PCI_CAPS_MAX    16
+#define PCI_MSIX_MAX    2048	/* vectors, PCI 3.0 6.8.2.3 */
+
+struct pci_func;
+struct space;
+
+/* Written by a device model, called by the bus. Complete: no NULL. */
+struct pci_model_ops {
+	const char *name;
+	/* A driver opened or closed the function. open may fail only for want of resources. */
+	int  (*open)(void *dev, struct err *e);
+	void (*close)(void *dev);
+	/* Power-on state. */
+	void (*reset)(void *dev);
+	/* What pci_func_irq_fd(vector) answers may have changed, for one vector or all (-1). */
+	void (*irq_changed)(void *dev, int vector);
+	/* MSI-X was turned on or off: the legacy register layout moves. */
+	void (*msix_changed)(void *dev, bool on);
+	/* The space's content changed (or the space itself: NULL, detached). 0 or -errno: the
+	 * mapping is then rolled back. */
+	int  (*memory_changed)(void *dev, struct space *s);
+	/* Bus mastering, memory or I/O decoding changed (PCI_COMMAND_*). */
+	void (*command_changed)(void *dev, uint16_t command);
+	unsigned (*stats)(void *dev, struct ioapi_stat *rows, unsigned max);
+	void (*orphan)(void *dev);
+	void (*free)(void *dev);
+};
+
+struct pci_identity {
+	uint16_t vendor, device, subsys_vendor, subsys_device;
+	uint32_t class;			/* 24 bits */
+	uint8_t  revision;
+	char     id[32];
+};
+
+struct ioapi_bus;	/* pci.c's own; one per process or test */
+
+int  pci_bus_new(struct ioapi_bus **bus);	/* ioapi_bus_close() frees it */
+struct loop *pci_bus_loop(struct ioapi_bus *bus);
+
+/* "0000:00:04.0" or NULL for the next free slot from 00:04.0. -EEXIST if taken, -EINVAL. */
+int  pci_func_new(struct ioapi_bus *bus, const char *bdf, const struct pci_identity *ident,
+		  const struct pci_model_ops *ops, void *dev, struct pci_func **f, struct err *e);
+/* Seals and publishes. Before it, pci_func_free() undoes pci_func_new(). */
+int  pci_func_realize(struct pci_func *f, struct err *e);
+void pci_func_free(struct pci_func *f);
+
+struct lock *pci_func_lock(struct pci_func *f);
+struct space *pci_func_space(struct pci_func *f);	/* NULL when detached; lock held */
+bool pci_func_msix_on(const struct pci_func *f);
+uint16_t pci_func_command(const struct pci_func *f);
+/* The 256 bytes as a driver reads them, for rendering sysfs. */
+void pci_func_config(const struct pci_func *f, uint8_t out[256]);
+/* The BAR's assigned address, for sysfs "resource"; 0 if there is none. */
+uint64_t pci_func_bar_addr(const struct pci_func *f, unsigned bar);
+
+/* ---- building ------------------------------------------------------------------------------ */
+
+#define PCI_BAR_IO  (1u << 0)
+#define PCI_BAR_64  (1u << 1)	/* takes the next BAR too */
+#define PCI_BAR_MAP (1u << 2)	/* IOAPI_F_MMIO: a door may trap it */
+
+/* Declares a BAR; the size is rounded up to a power of two at realize. */
+void pci_bar_add(struct pci_func *f, unsigned bar, uint32_t flags);
+
+/*
+ * Puts a register block into a BAR at off. `repeat` > 1: the block repeats every `stride`
+ * bytes and its index is told to the owner by `dev` + idx through the `at` callback.
+ */
+struct pci_window {
+	unsigned             bar;
+	uint64_t             off;
+	const struct regmap *map;
+	void                *dev;
+	/* Instead of a map, for blocks that are not registers (notify pages, MSI-X table). */
+	int (*read)(void *dev, uint64_t off, unsigned size, uint64_t *val);
+	int (*write)(void *dev, uint64_t off, unsigned size, uint64_t val);
+	uint64_t             len;	/* of the window when map is NULL */
+	const char          *name;
+	bool                 unlocked;	/* called without the function's lock: data path */
+};
+void pci_window_add(struct pci_func *f, const struct pci_window *w);
+/* Moves or removes the window whose map is m (legacy device config behind MSI-X vectors). */
+void pci_window_move(struct pci_func *f, const struct regmap *m, uint64_t off);
+
+/*
+ * Adds a capability of `len` bytes (header included; bytes 0-1 are filled in at realize) with
+ * its content and the mask of bits a driver may write. Order of calls is list order. Returns
+ * a handle for pci_cap_off().
+ */
+int pci_cap_add(struct pci_func *f, uint8_t id, const void *bytes, const void *writable,
+		unsigned len);
+unsigned pci_cap_off(const struct pci_func *f, int cap);	/* after realize */
+
+/*
+ * Code behind configuration bytes: called for a read before the bytes are taken and for a write
+ * after they are stored, when the access touches [off, off + len). Offsets as after realize.
+ */
+struct pci_cfg_hook {
+	unsigned off, len;
+	void (*before_read)(void *dev, unsigned off, unsigned size);
+	void (*after_write)(void *dev, unsigned off, unsigned size);
+};
+void pci_cfg_hook_add(struct pci_func *f, const struct pci_cfg_hook *h);
+/* The live byte array (lock held), for hooks. */
+uint8_t *pci_cfg_bytes(struct pci_func *f);
+
+/* A BAR access by the function itself: the virtio PCI_CFG window. Lock held. */
+int pci_bar_access(struct pci_func *f, unsigned bar, uint64_t off, unsigned size, bool write,
+		   uint64_t *val);
+
+/* ---- interrupts ---------------------------------------------------------------------------- */
+
+/* Declares MSI-X with n vectors, its table and PBA alone in `bar` (created here). */
+void pci_msix_add(struct pci_func *f, unsigned bar, unsigned n);
+
+/*
+ * The eventfd to signal for a vector: what a model hands to its back-end as call fd. While the
+ * vector (or the function) is masked this is a private eventfd that collects pendings; -1 if
+ * nobody listens. With MSI-X off, vector 0 and up answer -1 (INTx is pci_intx()).
+ */
+int pci_func_irq_fd(struct pci_func *f, unsigned vector);
+/* Signals a vector from the device itself (configuration change). */
+void pci_func_irq(struct pci_func *f, unsigned vector);
+/* INTx level: signals the eventfd of IOAPI_IRQ_INTX on a rising level while MSI-X is off. */
+void pci_intx(struct pci_func *f, bool level);
+
+#endif

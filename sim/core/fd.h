@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * fd.h - descriptors the device side keeps inside somebody else's process.
+ *
+ * fd_keep() moves a descriptor above the numbers an application expects, marks it close-on-exec
+ * and enters it in a ledger, so that the shim can shield it from the application's own close()
+ * and closefrom(). All are async-signal-safe.
+ */
+#ifndef SIM_CORE_FD_H
+#define SIM_CORE_FD_H
+
+#include <stdbool.h>
+
+#define FD_LEDGER_MAX 65536	/* a higher descriptor works but is not shielded */
+
+int  fd_keep(int fd);		/* takes fd; returns the kept one (>= 0) or -errno, fd closed */
+int  fd_keep_dup(int fd);	/* as above on a duplicate; fd stays the caller's */
+void fd_drop(int *fd);		/* closes, forgets, sets to -1; -1 is fine */
+bool fd_is_kept(int fd);
+unsigned fd_kept_count(void);
+
+#endif
