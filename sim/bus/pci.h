@@ -26,7 +26,6 @@
 #define PCI_CAPS_MAX    16
 #define PCI_MSIX_MAX    2048	/* vectors, PCI 3.0 6.8.2.3 */
 
-struct pci_func;
 struct space;
 
 /* Written by a device model, called by the bus. Complete: no NULL. */
@@ -65,19 +64,19 @@ struct loop *pci_bus_loop(struct ioapi_bus *bus);
 
 /* "0000:00:04.0" or NULL for the next free slot from 00:04.0. -EEXIST if taken, -EINVAL. */
 int  pci_func_new(struct ioapi_bus *bus, const char *bdf, const struct pci_identity *ident,
-		  const struct pci_model_ops *ops, void *dev, struct pci_func **f, struct err *e);
+		  const struct pci_model_ops *ops, void *dev, struct ioapi_func **f, struct err *e);
 /* Seals and publishes. Before it, pci_func_free() undoes pci_func_new(). */
-int  pci_func_realize(struct pci_func *f, struct err *e);
-void pci_func_free(struct pci_func *f);
+int  pci_func_realize(struct ioapi_func *f, struct err *e);
+void pci_func_free(struct ioapi_func *f);
 
-struct lock *pci_func_lock(struct pci_func *f);
-struct space *pci_func_space(struct pci_func *f);	/* NULL when detached; lock held */
-bool pci_func_msix_on(const struct pci_func *f);
-uint16_t pci_func_command(const struct pci_func *f);
+struct lock *pci_func_lock(struct ioapi_func *f);
+struct space *pci_func_space(struct ioapi_func *f);	/* NULL when detached; lock held */
+bool pci_func_msix_on(const struct ioapi_func *f);
+uint16_t pci_func_command(const struct ioapi_func *f);
 /* The 256 bytes as a driver reads them, for rendering sysfs. */
-void pci_func_config(const struct pci_func *f, uint8_t out[256]);
+void pci_func_config(const struct ioapi_func *f, uint8_t out[256]);
 /* The BAR's assigned address, for sysfs "resource"; 0 if there is none. */
-uint64_t pci_func_bar_addr(const struct pci_func *f, unsigned bar);
+uint64_t pci_func_bar_addr(const struct ioapi_func *f, unsigned bar);
 
 /* ---- building ------------------------------------------------------------------------------ */
 
@@ -86,7 +85,7 @@ uint64_t pci_func_bar_addr(const struct pci_func *f, unsigned bar);
 #define PCI_BAR_MAP (1u << 2)	/* IOAPI_F_MMIO: a door may trap it */
 
 /* Declares a BAR; the size is rounded up to a power of two at realize. */
-void pci_bar_add(struct pci_func *f, unsigned bar, uint32_t flags);
+void pci_bar_add(struct ioapi_func *f, unsigned bar, uint32_t flags);
 
 /*
  * Puts a register block into a BAR at off. `repeat` > 1: the block repeats every `stride`
@@ -104,18 +103,18 @@ struct pci_window {
 	const char          *name;
 	bool                 unlocked;	/* called without the function's lock: data path */
 };
-void pci_window_add(struct pci_func *f, const struct pci_window *w);
+void pci_window_add(struct ioapi_func *f, const struct pci_window *w);
 /* Moves or removes the window whose map is m (legacy device config behind MSI-X vectors). */
-void pci_window_move(struct pci_func *f, const struct regmap *m, uint64_t off);
+void pci_window_move(struct ioapi_func *f, const struct regmap *m, uint64_t off);
 
 /*
  * Adds a capability of `len` bytes (header included; bytes 0-1 are filled in at realize) with
  * its content and the mask of bits a driver may write. Order of calls is list order. Returns
  * a handle for pci_cap_off().
  */
-int pci_cap_add(struct pci_func *f, uint8_t id, const void *bytes, const void *writable,
+int pci_cap_add(struct ioapi_func *f, uint8_t id, const void *bytes, const void *writable,
 		unsigned len);
-unsigned pci_cap_off(const struct pci_func *f, int cap);	/* after realize */
+unsigned pci_cap_off(const struct ioapi_func *f, int cap);	/* after realize */
 
 /*
  * Code behind configuration bytes: called for a read before the bytes are taken and for a write
@@ -126,28 +125,28 @@ struct pci_cfg_hook {
 	void (*before_read)(void *dev, unsigned off, unsigned size);
 	void (*after_write)(void *dev, unsigned off, unsigned size);
 };
-void pci_cfg_hook_add(struct pci_func *f, const struct pci_cfg_hook *h);
+void pci_cfg_hook_add(struct ioapi_func *f, const struct pci_cfg_hook *h);
 /* The live byte array (lock held), for hooks. */
-uint8_t *pci_cfg_bytes(struct pci_func *f);
+uint8_t *pci_cfg_bytes(struct ioapi_func *f);
 
 /* A BAR access by the function itself: the virtio PCI_CFG window. Lock held. */
-int pci_bar_access(struct pci_func *f, unsigned bar, uint64_t off, unsigned size, bool write,
+int pci_bar_access(struct ioapi_func *f, unsigned bar, uint64_t off, unsigned size, bool write,
 		   uint64_t *val);
 
 /* ---- interrupts ---------------------------------------------------------------------------- */
 
 /* Declares MSI-X with n vectors, its table and PBA alone in `bar` (created here). */
-void pci_msix_add(struct pci_func *f, unsigned bar, unsigned n);
+void pci_msix_add(struct ioapi_func *f, unsigned bar, unsigned n);
 
 /*
  * The eventfd to signal for a vector: what a model hands to its back-end as call fd. While the
  * vector (or the function) is masked this is a private eventfd that collects pendings; -1 if
  * nobody listens. With MSI-X off, vector 0 and up answer -1 (INTx is pci_intx()).
  */
-int pci_func_irq_fd(struct pci_func *f, unsigned vector);
+int pci_func_irq_fd(struct ioapi_func *f, unsigned vector);
 /* Signals a vector from the device itself (configuration change). */
-void pci_func_irq(struct pci_func *f, unsigned vector);
+void pci_func_irq(struct ioapi_func *f, unsigned vector);
 /* INTx level: signals the eventfd of IOAPI_IRQ_INTX on a rising level while MSI-X is off. */
-void pci_intx(struct pci_func *f, bool level);
+void pci_intx(struct ioapi_func *f, bool level);
 
 #endif
