@@ -1,16 +1,197 @@
 # SPDX-License-Identifier: Apache-2.0
 # podpci: `make help` lists what there is to do.
+#
+# One file, no recursion but for `check`, which builds several times. Each folder of sim/ becomes
+# an archive and a test links only the archives its folder may include: a call that climbs over
+# the layers does not link.
 
 B       ?= build
-CC      ?= gcc
 V       ?= 0
+T       ?=
+PREFIX  ?= /usr/local
+ifeq ($(origin CC),default)
+CC      := gcc
+endif
 Q       := $(if $(filter 1,$(V)),,@)
+say      = $(if $(filter 1,$(V)),,@printf '  %-7s %s\n' $(1) $(2))
 
+VERSION := 0.1.0
 WARN    := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wundef \
 	   -Wpointer-arith -Wwrite-strings -Wno-unused-parameter -Werror
 CFLAGS  ?= -O2 -g
-ALL_CFLAGS := -std=gnu11 -I. -D_GNU_SOURCE -fPIC -fvisibility=hidden -fno-strict-aliasing \
-	   -fstack-protector-strong $(WARN) $(CFLAGS) $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer)
-LDFLAGS += $(if $(SAN),-fsanitize=$(SAN))
+SANFLAGS := $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=undefined)
+ALL_CFLAGS := -std=gnu11 -I. -D_GNU_SOURCE -DPODPCI_VERSION='"$(VERSION)"' -fPIC \
+	   -fvisibility=hidden -fno-strict-aliasing -fstack-protector-strong \
+	   -ftls-model=initial-exec $(WARN) $(CFLAGS) $(SANFLAGS)
+ALL_LDFLAGS := -Wl,-z,relro,-z,now -Wl,--as-needed $(SANFLAGS) $(LDFLAGS)
+LIBS    := -pthread -ldl
+
+# ---- what is there (a folder that is not there yet is empty) ---------------------------------
+
+FOLDERS := core mem ring bus vhost virtio app
+MAINS   := sim/app/podpci.c
+sources  = $(filter-out $(MAINS),$(wildcard sim/$(1)/*.c))
+objects  = $(patsubst %.c,$(B)/obj/%.o,$(1))
+archives = $(foreach f,$(1),$(B)/lib/lib$(f).a)
+
+SHIM_SRC := $(wildcard pmd-shim/*.c)
+TEST_SRC := $(wildcard tests/*.c tests/fakes/*.c tests/wire/backend*.c)
+programs = $(patsubst %.c,$(B)/%,$(filter-out $(TEST_SRC),$(wildcard tests/$(1)/*.c)))
+UNIT    := $(call programs,unit)
+WIRE    := $(call programs,wire)
+SHIM    := $(call programs,shim)
+E2E     := $(call programs,e2e)
+BENCH   := $(call programs,bench)
+# Tests that start threads: these also run under ThreadSanitizer.
+THREADED := $(patsubst %.c,$(B)/%,$(filter-out $(TEST_SRC), \
+	   $(shell grep -l pthread_create tests/unit/*.c tests/wire/*.c 2>/dev/null)))
+ALL_SRC := $(foreach f,$(FOLDERS),$(call sources,$(f))) $(wildcard $(MAINS)) $(SHIM_SRC) \
+	   $(wildcard tests/*.c tests/*/*.c)
+
+OUT     := $(if $(wildcard $(MAINS)),$(B)/bin/podpci) \
+	   $(if $(SHIM_SRC),$(B)/lib/libpodpci.so)
+
+# What a folder may call: the table of tests/check/layers.txt, as archives.
+may_core   := core
+may_mem    := mem core
+may_ring   := ring mem core
+may_bus    := bus mem core
+may_vhost  := vhost ring mem core
+may_virtio := virtio vhost bus ring mem core
+may_app    := app $(may_virtio)
+may_shim   := shim $(may_app)
+may_wire   := vhost ring mem core
+
+# ---- targets ----------------------------------------------------------------------------------
 
 .DEFAULT_GOAL := all
+.PHONY: all check unit wire shim e2e bench demo install uninstall cover tidy layers setup help \
+	clean check-run syntax programs threaded
+.DELETE_ON_ERROR:
+.SECONDARY:
+
+all: $(OUT)				## build podpci and libpodpci.so into $(B)/
+programs: $(UNIT) $(WIRE)
+threaded: $(THREADED)
+
+check:					## everything CI runs; installs what is missing first
+	$(Q)B='$(B)' MAKE='$(MAKE)' tests/check/check.sh
+
+unit: $(UNIT)				## unit tests; T=name picks one, SAN=address,undefined|thread
+	$(Q)tests/check/run-tests.sh $(or $(filter $(B)/tests/unit/$(T),$^),$^)
+
+wire: $(WIRE)				## the vhost-user front-end against scripted back-ends
+	$(Q)tests/check/run-tests.sh $(or $(filter $(B)/tests/wire/$(T),$^),$^)
+
+shim: all $(SHIM)			## programs and scripts under the preload library
+	$(Q)B='$(B)' tests/check/run-tests.sh $(if $(wildcard tests/shim/*.sh), \
+		$(wildcard tests/shim/*.sh),$(SHIM))
+
+e2e: all $(E2E)				## the real programs: lspci, DPDK, containers; T=name picks one
+	$(Q)B='$(B)' tests/check/run-tests.sh $(or $(wildcard tests/e2e/$(T).sh), \
+		$(wildcard tests/e2e/*.sh))
+
+bench: all $(BENCH)			## speed, as ratios against virtio-user and libc
+	$(Q)B='$(B)' tests/bench/run.sh $(ARGS)
+
+demo: all				## packets through a simulated device in a container
+	$(Q)B='$(B)' deploy/demo.sh $(ARGS)
+
+setup:					## packages and hugepages for check, bench and demo (root)
+	$(Q)deploy/setup.sh
+
+syntax: $(patsubst %.c,$(B)/syntax/%.ok,$(ALL_SRC))
+
+layers:					## nothing includes what is above it
+	$(Q)tests/check/layers.sh
+
+tidy:					## house style
+	$(Q)tests/check/tidy.sh
+
+cover:					## line coverage of sim/ and pmd-shim/ by unit and wire tests
+	$(Q)B='$(B)' MAKE='$(MAKE)' tests/check/cover.sh
+
+install: all				## to $(DESTDIR)$(PREFIX)
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib \
+		$(DESTDIR)$(PREFIX)/share/doc/podpci
+	install -m 755 $(B)/bin/podpci $(DESTDIR)$(PREFIX)/bin/
+	install -m 755 $(B)/lib/libpodpci.so $(DESTDIR)$(PREFIX)/lib/
+	install -m 644 LICENSE $(wildcard README.md) $(DESTDIR)$(PREFIX)/share/doc/podpci/
+
+uninstall:				## the reverse
+	rm -f $(DESTDIR)$(PREFIX)/bin/podpci $(DESTDIR)$(PREFIX)/lib/libpodpci.so
+	rm -rf $(DESTDIR)$(PREFIX)/share/doc/podpci
+
+clean:					## remove $(B)/
+	rm -rf $(B)
+
+help:					## this list
+	$(Q)echo 'make TARGET [V=1] [CC=gcc|clang] [SAN=address,undefined|thread] [B=builddir]'
+	$(Q)sed -n 's/^\([a-z0-9]*\):[^#]*##/\1/p' Makefile | awk '{ n = $$1; $$1 = ""; \
+		printf "  %-10s%s\n", n, $$0 }'
+
+# ---- rules ------------------------------------------------------------------------------------
+
+# Objects are made anew when compiler or flags change.
+STAMP := $(B)/flags
+ifneq ($(file <$(STAMP)),$(CC) $(ALL_CFLAGS))
+$(shell mkdir -p $(B))
+$(file >$(STAMP),$(CC) $(ALL_CFLAGS))
+endif
+
+$(B)/obj/%.o: %.c $(STAMP)
+	$(call say,CC,$<)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CFLAGS) $(call pkg,$<,--cflags) -MMD -MP -c -o $@ $<
+
+$(B)/syntax/%.ok: %.c
+	$(call say,CHECK,$<)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CFLAGS) $(call pkg,$<,--cflags) -MMD -MP -MT $@ -MF $(@:.ok=.d) \
+		-fsyntax-only $<
+	$(Q)touch $@
+
+# A test that needs a library says so in a comment: "pkg-config: libdpdk".
+pkg = $(shell p=$$(sed -n 's,.*pkg-config: *\([a-z0-9 ._-]*[a-z0-9]\).*,\1,p' $(1)); \
+	test -z "$$p" || pkg-config $(2) $$p | sed 's/-I/-isystem /g')
+
+define archive
+$(B)/lib/lib$(1).a: $(call objects,$(2))
+	$(call say,AR,$$@)
+	$(Q)mkdir -p $$(@D)
+	$(Q)rm -f $$@ && $(AR) rcs $$@ $$^
+endef
+$(foreach f,$(FOLDERS),$(eval $(call archive,$(f),$(call sources,$(f)))))
+$(eval $(call archive,shim,$(filter-out pmd-shim/preload.c,$(SHIM_SRC))))
+$(eval $(call archive,test,$(TEST_SRC)))
+
+# The shim brings everything it needs but libc, and shows only what the map names.
+MAP := $(wildcard pmd-shim/preload.map)
+$(B)/lib/libpodpci.so: $(call objects,$(SHIM_SRC)) $(call archives,$(may_app)) $(MAP)
+	$(call say,LD,$@)
+	$(Q)$(CC) -shared -Wl,-soname,libpodpci.so $(if $(MAP),-Wl,--version-script=$(MAP)) \
+		-static-libgcc -Wl,-z,defs -Wl,--exclude-libs,ALL $(ALL_LDFLAGS) -o $@ \
+		$(call objects,$(SHIM_SRC)) -Wl,--start-group $(call archives,$(may_app)) \
+		-Wl,--end-group $(LIBS)
+
+$(B)/bin/podpci: $(call objects,sim/app/podpci.c) $(call archives,$(may_app))
+	$(call say,LD,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $< -Wl,--start-group $(call archives,$(may_app)) \
+		-Wl,--end-group $(LIBS)
+
+# $(1): program, $(2): archives
+define test_program
+$(B)/$(1): $(B)/obj/$(1).o $(call archives,$(2))
+	$(call say,LD,$$@)
+	$(Q)mkdir -p $$(@D)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $$@ $$< -Wl,--start-group $(call archives,$(2)) \
+		-Wl,--end-group $$(call pkg,$(1).c,--libs) $(3) $(LIBS)
+endef
+folder_of = $(firstword $(subst _, ,$(notdir $(1))))
+$(foreach p,$(UNIT),$(eval $(call test_program,$(p:$(B)/%=%),test \
+	$(may_$(call folder_of,$(p))),-lcunit)))
+$(foreach p,$(WIRE),$(eval $(call test_program,$(p:$(B)/%=%),test $(may_wire),-lcunit)))
+$(foreach p,$(SHIM) $(E2E) $(BENCH),$(eval $(call test_program,$(p:$(B)/%=%),test $(may_app),)))
+
+-include $(shell find $(B)/obj $(B)/syntax -name '*.d' 2>/dev/null)
