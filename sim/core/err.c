@@ -7,8 +7,10 @@
 
 #include "sim/core/err.h"
 
+/* Formats aside first: the old message may be among the arguments. */
 int err_set(struct err *e, int code, const char *fmt, ...)
 {
+	char msg[sizeof(e->msg)];
 	va_list ap;
 
 	assert(code < 0);
@@ -16,8 +18,9 @@ int err_set(struct err *e, int code, const char *fmt, ...)
 		return code;
 	e->code = code;
 	va_start(ap, fmt);
-	vsnprintf(e->msg, sizeof(e->msg), fmt, ap);
+	vsnprintf(msg, sizeof(msg), fmt, ap);
 	va_end(ap);
+	memcpy(e->msg, msg, strlen(msg) + 1);
 	return code;
 }
 

@@ -4,19 +4,25 @@
  *
  * fd_keep() moves a descriptor above the numbers an application expects, marks it close-on-exec
  * and enters it in a ledger, so that the shim can shield it from the application's own close()
- * and closefrom(). All are async-signal-safe.
+ * and closefrom(). All are async-signal-safe and leave errno alone.
  */
 #ifndef SIM_CORE_FD_H
 #define SIM_CORE_FD_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #define FD_LEDGER_MAX 65536	/* a higher descriptor works but is not shielded */
 
 int  fd_keep(int fd);		/* takes fd; returns the kept one (>= 0) or -errno, fd closed */
 int  fd_keep_dup(int fd);	/* as above on a duplicate; fd stays the caller's */
+int  fd_keep_event(void);	/* a new eventfd, non-blocking, kept; or -errno */
 void fd_drop(int *fd);		/* closes, forgets, sets to -1; -1 is fine */
 bool fd_is_kept(int fd);
 unsigned fd_kept_count(void);
+
+void fd_signal(int fd);		/* adds one to an eventfd; -1 is fine */
+bool fd_drain(int fd);		/* empties an eventfd; true if it was not empty */
+bool fd_readable(int fd);	/* without reading, without waiting */
 
 #endif

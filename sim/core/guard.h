@@ -17,7 +17,7 @@ int guard_copy(void *dst, const void *src, size_t n);
 /* For a signal handler: true if the fault was ours and execution may resume. */
 bool guard_fix(void *ucontext);
 
-/* Installs handlers that fix our faults and pass the others to whoever was there. */
+/* Installs handlers that fix our faults and pass the others to whoever was there. Idempotent. */
 int guard_install(void);
 
 #endif

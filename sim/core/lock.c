@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// lock.c - three-state futex mutex (Drepper, "Futexes are tricky"), plus an owner.
+// lock.c - futex mutex: the word is the holder's id, bit 0 says that a waiter must be woken.
 #include <assert.h>
 #include <errno.h>
 #include <linux/futex.h>
@@ -9,8 +9,23 @@
 
 #include "sim/core/lock.h"
 
-/* Its address is this thread's identity: cheaper than gettid(), and safe in a signal handler. */
-static __thread char self __attribute__((tls_model("initial-exec")));
+#define WAITED 1u
+
+/*
+ * Ids are handed out by a counter, not gettid(): they stay right in a forked child, where a
+ * cached thread id would not, and cost no system call.
+ */
+static uint32_t ids;
+static __thread uint32_t self __attribute__((tls_model("initial-exec")));
+
+static uint32_t my_id(void)
+{
+	if (__builtin_expect(!self, 0)) {
+		self = __atomic_add_fetch(&ids, 2, __ATOMIC_RELAXED);
+		assert(self);	/* 2^31 threads later */
+	}
+	return self;
+}
 
 static void futex(uint32_t *word, int op, uint32_t val)
 {
@@ -22,28 +37,46 @@ static void futex(uint32_t *word, int op, uint32_t val)
 
 bool lock_mine(const struct lock *l)
 {
-	return __atomic_load_n(&l->owner, __ATOMIC_RELAXED) == &self;
+	return (__atomic_load_n(&l->word, __ATOMIC_RELAXED) & ~WAITED) == my_id();
+}
+
+/* A thread that had to sleep takes the lock as WAITED: it cannot know whether others sleep. */
+static void take_slow(struct lock *l, uint32_t me)
+{
+	uint32_t was = __atomic_load_n(&l->word, __ATOMIC_RELAXED);
+
+	for (;;) {
+		if (!was) {
+			if (__atomic_compare_exchange_n(&l->word, &was, me | WAITED, false,
+							__ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+				return;
+			continue;
+		}
+		if (!(was & WAITED) &&
+		    !__atomic_compare_exchange_n(&l->word, &was, was | WAITED, false,
+						 __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+			continue;
+		futex(&l->word, FUTEX_WAIT, was | WAITED);
+		was = __atomic_load_n(&l->word, __ATOMIC_RELAXED);
+	}
 }
 
 int lock_take(struct lock *l)
 {
-	uint32_t was = 0;
+	uint32_t was = 0, me = my_id();
 
-	if (!__atomic_compare_exchange_n(&l->state, &was, 1, false, __ATOMIC_ACQUIRE,
-					 __ATOMIC_RELAXED)) {
-		if (lock_mine(l))
-			return -EDEADLK;
-		while (__atomic_exchange_n(&l->state, 2, __ATOMIC_ACQUIRE) != 0)
-			futex(&l->state, FUTEX_WAIT, 2);
-	}
-	__atomic_store_n(&l->owner, &self, __ATOMIC_RELAXED);
+	if (__atomic_compare_exchange_n(&l->word, &was, me, false, __ATOMIC_ACQUIRE,
+					__ATOMIC_RELAXED))
+		return 0;
+	if ((was & ~WAITED) == me)
+		return -EDEADLK;
+	take_slow(l, me);
 	return 0;
 }
 
 void lock_drop(struct lock *l)
 {
 	assert(lock_mine(l));
-	__atomic_store_n(&l->owner, NULL, __ATOMIC_RELAXED);
-	if (__atomic_exchange_n(&l->state, 0, __ATOMIC_RELEASE) == 2)
-		futex(&l->state, FUTEX_WAKE, 1);
+	if (__atomic_exchange_n(&l->word, 0, __ATOMIC_RELEASE) & WAITED)
+		futex(&l->word, FUTEX_WAKE, 1);
 }

@@ -9,6 +9,8 @@
 
 #include "sim/core/log.h"
 
+#define LINE_HEAD_MAX 128
+
 static const char *const level_names[] = { "error", "warn", "info", "debug" };
 static enum log_level level_max = LOG_WARN;
 
@@ -34,12 +36,18 @@ void log_line(enum log_level level, const char *who, const char *fmt, ...)
 		return;
 	len = snprintf(line, sizeof(line), "podpci: %s%s%s", who ? who : "", who ? ": " : "",
 		       level == LOG_ERROR ? "error: " : level == LOG_WARN ? "warning: " : "");
+	if (len > LINE_HEAD_MAX)
+		len = LINE_HEAD_MAX;
 	va_start(ap, fmt);
 	more = vsnprintf(line + len, sizeof(line) - (size_t)len - 1, fmt, ap);
 	va_end(ap);
 	len += more < 0 ? 0 : more;
 	if (len > (int)sizeof(line) - 2)
 		len = (int)sizeof(line) - 2;
+	/* Part of it may come from a peer: nobody else's line is to be forged with it. */
+	for (int i = 0; i < len; i++)
+		if ((unsigned char)line[i] < ' ')
+			line[i] = '?';
 	line[len++] = '\n';
 	/* The raw call: inside a preload library write() may be somebody else's wrapper. */
 	(void)!syscall(SYS_write, STDERR_FILENO, line, (size_t)len);

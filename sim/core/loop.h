@@ -3,7 +3,8 @@
  * loop.h - the device side's one background thread: fds that become ready, and timers.
  *
  * It exists so that a back-end can be noticed going and coming while no driver access is under
- * way. It sleeps otherwise: an idle loop costs nothing. All signals are blocked in it.
+ * way. It sleeps otherwise: an idle loop costs nothing. All signals are blocked in it but those
+ * an instruction raises (guard.h needs them) and the two that libc keeps for itself.
  *
  * A source is embedded in its owner and must outlive the loop. Its callback runs in the loop's
  * thread with no lock held; the owner takes its own lock there and judges its state afresh,
@@ -14,11 +15,14 @@
 
 #include <stdint.h>
 
+#define LOOP_SOURCES_MAX 512	/* ever linked to one loop */
+
 struct loop;
 
 struct loop_source {
-	void   (*ready)(struct loop_source *s, uint32_t events);	/* events 0: the timer */
-	/* the loop's own */
+	/* events as in poll(2); 0: the timer. POLLNVAL also ends the watch. */
+	void   (*ready)(struct loop_source *s, uint32_t events);
+	/* the loop's own; to be initialised with fd -1 and the rest 0 */
 	int      fd;			/* -1: not watched */
 	uint64_t due_ms;		/* 0: no timer */
 	struct loop_source *next;
@@ -32,8 +36,12 @@ void loop_stop(struct loop *l);		/* joins; call with no lock held that a callbac
 void loop_free(struct loop *l);
 void loop_orphan(struct loop *l);	/* after fork, in the child: there is no thread here */
 
-/* From any thread; take effect before the call returns (bar a callback already running). */
-void loop_watch(struct loop *l, struct loop_source *s, int fd);	/* POLLIN, HUP, ERR; -1: none */
+/*
+ * From any thread, also in a trap or a callback; take effect before the call returns (bar a
+ * callback already running). A watch lasts until changed: level-triggered, POLLIN | POLLHUP |
+ * POLLERR. A timer strikes once.
+ */
+void loop_watch(struct loop *l, struct loop_source *s, int fd);		/* -1: none */
 void loop_timer(struct loop *l, struct loop_source *s, uint64_t due_ms);	/* 0: none */
 
 /* CLOCK_MONOTONIC in milliseconds. */

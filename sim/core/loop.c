@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: Apache-2.0
+// loop.c - poll(2) over an array rebuilt from the list of sources whenever it was woken.
+#include <assert.h>
+#include <limits.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <sys/prctl.h>
+#include <time.h>
+
+#include "sim/core/fault.h"
+#include "sim/core/fd.h"
+#include "sim/core/lock.h"
+#include "sim/core/loop.h"
+#include "sim/core/sys.h"
+
+#define STACK_BYTES (128 * 1024)
+
+struct loop {
+	struct lock         lock;	/* innermost: nothing is called while it is held */
+	struct loop_source *sources;	/* never unlinked: a source outlives the loop */
+	unsigned            linked;
+	int                 wake_fd;
+	struct lock         gate;	/* start and stop, one at a time; outside lock */
+	pthread_t           thread;
+	bool                running, stopping;
+
+	/* the loop thread's own */
+	struct pollfd       polled[LOOP_SOURCES_MAX + 1];
+	struct loop_source *behind[LOOP_SOURCES_MAX + 1];
+};
+
+uint64_t loop_now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+int loop_new(struct loop **out)
+{
+	struct loop *l = fault_pages(sizeof(*l));
+
+	if (!l)
+		return -ENOMEM;
+	l->wake_fd = fd_keep_event();
+	if (l->wake_fd < 0) {
+		int rc = l->wake_fd;
+
+		fault_pages_free(l, sizeof(*l));
+		return rc;
+	}
+	*out = l;
+	return 0;
+}
+
+/* Fills the arrays; returns how many and the time the next timer is due (0: none). */
+static unsigned gather(struct loop *l, uint64_t *due_ms)
+{
+	unsigned n = 0;
+
+	*due_ms = 0;
+	l->polled[n++] = (struct pollfd){ .fd = l->wake_fd, .events = POLLIN };
+	for (struct loop_source *s = l->sources; s; s = s->next) {
+		if (s->due_ms && (!*due_ms || s->due_ms < *due_ms))
+			*due_ms = s->due_ms;
+		if (s->fd < 0)
+			continue;
+		l->polled[n] = (struct pollfd){ .fd = s->fd, .events = POLLIN };
+		l->behind[n++] = s;
+	}
+	return n;
+}
+
+static void wait_for(struct loop *l, unsigned n, uint64_t due_ms)
+{
+	uint64_t now_ms = due_ms ? loop_now_ms() : 0;
+	uint64_t left_ms = due_ms > now_ms ? due_ms - now_ms : 0;
+	struct timespec t = {
+		.tv_sec = (time_t)(left_ms / 1000), .tv_nsec = (long)(left_ms % 1000) * 1000000,
+	};
+
+	if (sys_call(SYS_ppoll, l->polled, n, due_ms ? &t : NULL, NULL, 0) < 0)
+		for (unsigned i = 0; i < n; i++)
+			l->polled[i].revents = 0;
+	if (l->polled[0].revents)
+		fd_drain(l->wake_fd);
+}
+
+/* A watch that was changed while we slept is not reported: its owner thinks it gone. */
+static void tell_ready(struct loop *l, unsigned n)
+{
+	for (unsigned i = 1; i < n; i++) {
+		struct loop_source *s = l->behind[i];
+		uint32_t events = (uint32_t)l->polled[i].revents;
+		bool same;
+
+		if (!events)
+			continue;
+		lock_take(&l->lock);
+		same = s->fd == l->polled[i].fd && !l->stopping;
+		if (same && (events & POLLNVAL))
+			s->fd = -1;
+		lock_drop(&l->lock);
+		if (same)
+			s->ready(s, events);
+	}
+}
+
+static void tell_due(struct loop *l)
+{
+	uint64_t now_ms = loop_now_ms();
+	struct loop_source *s;
+
+	lock_take(&l->lock);
+	s = l->sources;
+	while (s && !l->stopping) {
+		bool due = s->due_ms && s->due_ms <= now_ms;
+
+		if (due) {
+			s->due_ms = 0;
+			lock_drop(&l->lock);
+			s->ready(s, 0);
+			lock_take(&l->lock);
+		}
+		s = s->next;
+	}
+	lock_drop(&l->lock);
+}
+
+static void *loop_main(void *arg)
+{
+	struct loop *l = arg;
+
+	prctl(PR_SET_NAME, "podpci");
+	for (;;) {
+		uint64_t due_ms;
+		bool stop;
+		unsigned n;
+
+		lock_take(&l->lock);
+		n = gather(l, &due_ms);
+		stop = l->stopping;
+		lock_drop(&l->lock);
+		if (stop)
+			return NULL;
+		wait_for(l, n, due_ms);
+		tell_ready(l, n);
+		tell_due(l);
+	}
+}
+
+/*
+ * A process with much thread-local data cannot have a stack as small as we would like: libc puts
+ * that data on it and says EINVAL.
+ */
+static int spawn(struct loop *l)
+{
+	static const size_t sizes[] = { STACK_BYTES, 8 * STACK_BYTES, 64 * STACK_BYTES };
+	pthread_attr_t attr;
+	int rc = EINVAL;
+
+	if (fault_now() || pthread_attr_init(&attr))
+		return -EAGAIN;
+	for (unsigned i = 0; rc == EINVAL && i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		pthread_attr_setstacksize(&attr, sizes[i]);
+		rc = pthread_create(&l->thread, &attr, loop_main, l);
+	}
+	pthread_attr_destroy(&attr);
+	return -rc;
+}
+
+/*
+ * The mask is set by the raw call, which no override sees. Left open: what an instruction
+ * raises, and libc's own two signals below SIGRTMIN (setuid() of the application waits until
+ * each thread has handled one).
+ */
+static int spawn_masked(struct loop *l)
+{
+	static const int open[] = { SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, 32, 33, 34 };
+	uint64_t blocked = ~UINT64_C(0), was;
+	int rc;
+
+	for (unsigned i = 0; i < sizeof(open) / sizeof(open[0]) && open[i] < SIGRTMIN; i++)
+		blocked &= ~(UINT64_C(1) << (open[i] - 1));
+	sys_call(SYS_rt_sigprocmask, SIG_SETMASK, &blocked, &was, sizeof(was));
+	rc = spawn(l);
+	sys_call(SYS_rt_sigprocmask, SIG_SETMASK, &was, NULL, sizeof(was));
+	return rc;
+}
+
+int loop_start(struct loop *l)
+{
+	int rc = 0;
+
+	if (l->wake_fd < 0)
+		return -ENODEV;		/* an orphan */
+	lock_take(&l->gate);
+	if (!l->running) {
+		l->stopping = false;
+		rc = spawn_masked(l);
+		l->running = !rc;
+	}
+	lock_drop(&l->gate);
+	return rc;
+}
+
+void loop_stop(struct loop *l)
+{
+	lock_take(&l->gate);
+	if (l->running) {
+		assert(!pthread_equal(pthread_self(), l->thread));
+		lock_take(&l->lock);
+		l->stopping = true;
+		lock_drop(&l->lock);
+		fd_signal(l->wake_fd);
+		pthread_join(l->thread, NULL);
+		l->running = false;
+	}
+	lock_drop(&l->gate);
+}
+
+void loop_free(struct loop *l)
+{
+	if (!l)
+		return;
+	loop_stop(l);
+	fd_drop(&l->wake_fd);
+	fault_pages_free(l, sizeof(*l));
+}
+
+void loop_orphan(struct loop *l)
+{
+	/* The holders of the locks, if any, were not forked. */
+	l->lock = (struct lock){ 0 };
+	l->gate = (struct lock){ 0 };
+	l->running = false;
+	fd_drop(&l->wake_fd);
+}
+
+/* Lock held. */
+static void link_source(struct loop *l, struct loop_source *s)
+{
+	if (s->linked)
+		return;
+	assert(l->linked < LOOP_SOURCES_MAX);
+	l->linked++;
+	s->linked = 1;
+	s->next = l->sources;
+	l->sources = s;
+}
+
+void loop_watch(struct loop *l, struct loop_source *s, int fd)
+{
+	lock_take(&l->lock);
+	link_source(l, s);
+	s->fd = fd;
+	lock_drop(&l->lock);
+	fd_signal(l->wake_fd);
+}
+
+void loop_timer(struct loop *l, struct loop_source *s, uint64_t due_ms)
+{
+	lock_take(&l->lock);
+	link_source(l, s);
+	s->due_ms = due_ms;
+	lock_drop(&l->lock);
+	fd_signal(l->wake_fd);
+}
