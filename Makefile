@@ -41,6 +41,7 @@ UNIT    := $(call programs,unit)
 WIRE    := $(call programs,wire)
 SHIM    := $(call programs,shim)
 E2E     := $(call programs,e2e)
+DPDK_SRC := $(wildcard tests/dpdk/*.c)	# shared by e2e and bench
 BENCH   := $(call programs,bench)
 # Tests that start threads: these also run under ThreadSanitizer.
 THREADED := $(patsubst %.c,$(B)/%,$(filter-out $(TEST_SRC), \
@@ -89,7 +90,7 @@ shim: all $(SHIM)			## programs and scripts under the preload library
 
 e2e: all $(E2E)				## the real programs: lspci, DPDK, containers; T=name picks one
 	$(Q)B='$(B)' tests/check/run-tests.sh $(or $(wildcard tests/e2e/$(T).sh), \
-		$(wildcard tests/e2e/*.sh))
+		$(filter-out %/lib.sh,$(wildcard tests/e2e/*.sh)))
 
 bench: all $(BENCH)			## speed, as ratios against virtio-user and libc
 	$(Q)B='$(B)' tests/bench/run.sh $(ARGS)
@@ -164,6 +165,7 @@ endef
 $(foreach f,$(FOLDERS),$(eval $(call archive,$(f),$(call sources,$(f)))))
 $(eval $(call archive,shim,$(filter-out pmd-shim/preload.c,$(SHIM_SRC))))
 $(eval $(call archive,test,$(TEST_SRC)))
+$(eval $(call archive,dpdk,$(DPDK_SRC)))
 
 # The shim brings everything it needs but libc, and shows only what the map names.
 MAP := $(wildcard pmd-shim/preload.map)
@@ -192,6 +194,7 @@ folder_of = $(firstword $(subst _, ,$(notdir $(1))))
 $(foreach p,$(UNIT),$(eval $(call test_program,$(p:$(B)/%=%),test \
 	$(may_$(call folder_of,$(p))),-lcunit)))
 $(foreach p,$(WIRE),$(eval $(call test_program,$(p:$(B)/%=%),test $(may_wire),-lcunit)))
-$(foreach p,$(SHIM) $(E2E) $(BENCH),$(eval $(call test_program,$(p:$(B)/%=%),test $(may_app),)))
+$(foreach p,$(SHIM),$(eval $(call test_program,$(p:$(B)/%=%),test $(may_app),)))
+$(foreach p,$(E2E) $(BENCH),$(eval $(call test_program,$(p:$(B)/%=%),dpdk,)))
 
 -include $(shell find $(B)/obj $(B)/syntax -name '*.d' 2>/dev/null)
