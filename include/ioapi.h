@@ -79,6 +79,12 @@ struct ioapi_func *ioapi_bus_func(struct ioapi_bus *bus, unsigned i);
 struct ioapi_func *ioapi_bus_find(struct ioapi_bus *bus, const char *bdf);
 
 /*
+ * What the configuration says of an option of the doors ("coalesce", "pagemap"): 1 on, 0 off,
+ * -ENOENT for a name it does not know. Constant for the life of the bus.
+ */
+int ioapi_bus_flag(const struct ioapi_bus *bus, const char *name);
+
+/*
  * To be called once in a forked child: the copy of the bus gives up its threads, sockets and
  * eventfds without a word to any back-end (they belong to the parent), and each later call on
  * it fails with -ENODEV. Async-signal-safe.
