@@ -69,6 +69,7 @@ struct frame {
 struct batch {
 	unsigned     n;
 	unsigned     segs_used;
+	unsigned     entries;		/* the port's: ring entries behind the frames */
 	struct frame frame[PORT_BURST];
 	struct seg   segs[BATCH_SEGS];
 };
