@@ -3,7 +3,7 @@
  * config.h - what a user asks for: one grammar for `podpci run --net ...`, for the file given
  * with --config and for the file the shim reads inside the container.
  *
- * A file has one statement a line, '#' comments:
+ * A file has one statement a line; lines that begin with '#' are comments:
  *	net socket=/run/sw/p0.sock,id=net0,mac=52:54:00:01:02:03,queues=2
  *	option coalesce=off
  */
@@ -51,11 +51,12 @@ int  config_add_net(struct config *c, const char *text, struct err *e);
 int  config_option(struct config *c, const char *text, struct err *e);	/* "coalesce=off" */
 /* Adds a file's statements; errors say file:line. Uses no stdio (the shim calls it). */
 int  config_load(struct config *c, const char *path, struct err *e);
-/* Fills what was left open (ids, BDFs, MACs derived from id and host) and checks the whole. */
+/* Fills what was left open (ids, BDFs, MACs derived from host, id and socket) and checks the whole. */
 int  config_finish(struct config *c, struct err *e);
 /* The file form; bytes needed as snprintf. */
 int  config_format(const struct config *c, char *buf, unsigned len);
-/* The --net keys with their help, for usage(): NULL past the last. */
+/* The --net keys and the options with their help, for usage(): NULL past the last. */
 const char *config_help(unsigned i, const char **key);
+const char *config_option_help(unsigned i, const char **key);
 
 #endif

@@ -2,19 +2,32 @@
 /*
  * sysfs.h - the bus as files: what the kernel would show of these functions.
  *
- * Rendered into a directory as real files, to be mounted over the kernel's:
- *	bus/pci/         devices/BDF -> ../../../devices/..., drivers/vfio-pci/, podpci.conf
- *	module/          vfio, vfio_pci, vfio_iommu_type1, ...
- *	iommu_groups/    N/devices/BDF
+ * Rendered into a directory as real files whose links resolve among themselves, to be mounted
+ * over the kernel's (sysfs_mount() lists what goes where):
+ *	bus/pci/              devices/BDF/, drivers/vfio-pci/, podpci.conf (CONFIG_PATH)
+ *	bus/pci/podpci/       modules/: empty kmod indexes, for images without /lib/modules:
+ *	                      lspci complains without them, so the shim answers with these
+ *	module/               vfio, vfio_pci, vfio_iommu_type1
+ *	kernel/iommu_groups/  N/devices/BDF; N is 1 + the function's index on the bus
  */
 #ifndef SIM_APP_SYSFS_H
 #define SIM_APP_SYSFS_H
+
+#define SYSFS_MODULES "/sys/bus/pci/podpci/modules"	/* inside the container */
 
 struct config;
 struct err;
 struct ioapi_bus;
 
-/* dir must exist and be empty. */
-int sysfs_render(struct ioapi_bus *bus, const struct config *c, const char *dir, struct err *e);
+struct sysfs_mount {
+	const char *source;		/* below the rendered directory */
+	const char *target;		/* absolute */
+};
+
+/* dirfd must be open on an empty directory. */
+int sysfs_render(struct ioapi_bus *bus, const struct config *c, int dirfd, struct err *e);
+
+/* The i-th mount, or NULL past the last. */
+const struct sysfs_mount *sysfs_mount(unsigned i);
 
 #endif

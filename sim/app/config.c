@@ -1,0 +1,669 @@
+// SPDX-License-Identifier: Apache-2.0
+// config.c - the grammar of --net and of configuration files, as one table of keys.
+//
+// The parser is pure: text in, struct out. It uses neither stdio nor the heap and reads files
+// with raw system calls, because the preload library runs it inside other people's programs,
+// where open() and read() may be its own wrappers.
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include "sim/app/config.h"
+#include "sim/core/err.h"
+
+#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
+
+#define CONFIG_LINE_MAX  1024	/* of a file, longest possible --net included */
+#define CONFIG_LINES_MAX 4096
+#define CONFIG_VALUE_MAX 256
+#define SLOT_FIRST 4		/* 0000:00:04.0: below live host bridges on real machines */
+
+static_assert(CONFIG_VALUE_MAX > VHOST_SOCKET_MAX, "a path that is too long is told so");
+static_assert(CONFIG_NETS_MAX <= 2 * 32 - SLOT_FIRST, "every device finds a slot on two buses");
+
+struct key;
+
+/* How a kind of value is read and written. `at` is the field, text a terminated value. */
+struct kind {
+	int (*parse)(const struct key *k, const char *text, void *at, struct err *e);
+	int (*print)(const struct key *k, const void *at, char *buf, size_t len);
+	bool bare;		/* "server" alone means server=on */
+};
+
+struct key {
+	const char        *name, *help;
+	const struct kind *kind;
+	size_t             off, size;	/* the field */
+	unsigned           min, max;
+	const char        *law;		/* what a value must be, for messages */
+};
+
+/* ---- kinds --------------------------------------------------------------------------------- */
+
+static int refuse(const struct key *k, const char *text, struct err *e)
+{
+	return err_set(e, -EINVAL, "%s=%s: must be %s", k->name, text, k->law);
+}
+
+static int number_parse(const struct key *k, const char *text, void *at, struct err *e)
+{
+	unsigned long val = 0;
+
+	for (const char *p = text; *p; p++) {
+		if (*p < '0' || *p > '9' || val > UINT_MAX / 10)
+			return refuse(k, text, e);
+		val = val * 10 + (unsigned)(*p - '0');
+	}
+	if (!*text || val < k->min || val > k->max)
+		return refuse(k, text, e);
+	if (k->size == sizeof(uint16_t)) {
+		uint16_t small = (uint16_t)val;
+
+		memcpy(at, &small, sizeof(small));
+	} else {
+		unsigned wide = (unsigned)val;
+
+		memcpy(at, &wide, sizeof(wide));
+	}
+	return 0;
+}
+
+static unsigned number_get(const struct key *k, const void *at)
+{
+	uint16_t small;
+	unsigned wide;
+
+	if (k->size == sizeof(small)) {
+		memcpy(&small, at, sizeof(small));
+		return small;
+	}
+	memcpy(&wide, at, sizeof(wide));
+	return wide;
+}
+
+/* A number below the smallest stands for "not given" (mtu). */
+static int number_print(const struct key *k, const void *at, char *buf, size_t len)
+{
+	unsigned val = number_get(k, at);
+
+	return val < k->min ? 0 : snprintf(buf, len, "%s=%u", k->name, val);
+}
+
+static int power_parse(const struct key *k, const char *text, void *at, struct err *e)
+{
+	uint16_t was;
+	unsigned val;
+	int rc;
+
+	memcpy(&was, at, sizeof(was));
+	rc = number_parse(k, text, at, e);
+	if (rc)
+		return rc;
+	val = number_get(k, at);
+	if (val & (val - 1)) {
+		memcpy(at, &was, sizeof(was));
+		return refuse(k, text, e);
+	}
+	return 0;
+}
+
+static int flag_parse(const struct key *k, const char *text, void *at, struct err *e)
+{
+	bool on = !strcmp(text, "on");
+
+	if (!on && strcmp(text, "off"))
+		return refuse(k, text, e);
+	memcpy(at, &on, sizeof(on));
+	return 0;
+}
+
+static int flag_print(const struct key *k, const void *at, char *buf, size_t len)
+{
+	return snprintf(buf, len, "%s=%s", k->name, *(const bool *)at ? "on" : "off");
+}
+
+static const char *const mode_names[] = {
+	[NET_MODERN] = "modern", [NET_TRANSITIONAL] = "transitional", [NET_LEGACY] = "legacy",
+};
+
+static int mode_parse(const struct key *k, const char *text, void *at, struct err *e)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(mode_names); i++) {
+		enum net_mode mode = (enum net_mode)i;
+
+		if (strcmp(text, mode_names[i]))
+			continue;
+		memcpy(at, &mode, sizeof(mode));
+		return 0;
+	}
+	return refuse(k, text, e);
+}
+
+static int mode_print(const struct key *k, const void *at, char *buf, size_t len)
+{
+	return snprintf(buf, len, "%s=%s", k->name, mode_names[*(const enum net_mode *)at]);
+}
+
+static int path_parse(const struct key *k, const char *text, void *at, struct err *e)
+{
+	size_t len = strlen(text);
+
+	if (!len)
+		return refuse(k, text, e);
+	for (const char *p = text; *p; p++)
+		if ((unsigned char)*p < ' ')
+			return err_set(e, -EINVAL, "%s: must not hold control characters", k->name);
+	if (text[0] == ' ' || text[len - 1] == ' ')
+		return err_set(e, -EINVAL, "%s: must not begin or end with a blank", k->name);
+	if (len >= k->size)
+		return err_set(e, -ENAMETOOLONG,
+			       "%s=%s: is %zu bytes long, the path of a socket may have %zu",
+			       k->name, text, len, k->size - 1);
+	memcpy(at, text, len + 1);
+	return 0;
+}
+
+static int text_print(const struct key *k, const void *at, char *buf, size_t len)
+{
+	return *(const char *)at ? snprintf(buf, len, "%s=%s", k->name, (const char *)at) : 0;
+}
+
+static int name_parse(const struct key *k, const char *text, void *at, struct err *e)
+{
+	static const char good[] =
+		"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-";
+	size_t len = strlen(text);
+
+	if (!len || len >= k->size || strspn(text, good) != len)
+		return refuse(k, text, e);
+	memcpy(at, text, len + 1);
+	return 0;
+}
+
+/* Hexadecimal digits, min to max of them; the end of them in *text. -1 if there are not. */
+static int hex_take(const char **text, unsigned min, unsigned max)
+{
+	static const char digits[] = "0123456789abcdef0123456789ABCDEF";
+	unsigned n = 0;
+	int val = 0;
+
+	for (; n < max && **text; n++, (*text)++) {
+		const char *d = strchr(digits, **text);
+
+		if (!d)
+			break;
+		val = val * 16 + (int)((d - digits) % 16);
+	}
+	return n < min ? -1 : val;
+}
+
+static int mac_parse(const struct key *k, const char *text, void *at, struct err *e)
+{
+	static const uint8_t none[6];
+	const char *p = text;
+	uint8_t mac[6];
+
+	for (unsigned i = 0; i < sizeof(mac); i++) {
+		int byte = hex_take(&p, 2, 2);
+
+		if (byte < 0 || *p != (i < 5 ? ':' : '\0'))
+			return refuse(k, text, e);
+		mac[i] = (uint8_t)byte;
+		p++;
+	}
+	if (mac[0] & 1 || !memcmp(mac, none, sizeof(mac)))
+		return refuse(k, text, e);
+	memcpy(at, mac, sizeof(mac));
+	return 0;
+}
+
+static bool mac_is_set(const uint8_t *m)
+{
+	return m[0] | m[1] | m[2] | m[3] | m[4] | m[5];
+}
+
+static int mac_print(const struct key *k, const void *at, char *buf, size_t len)
+{
+	const uint8_t *m = at;
+
+	if (!mac_is_set(m))
+		return 0;
+	return snprintf(buf, len, "%s=%02x:%02x:%02x:%02x:%02x:%02x", k->name, m[0], m[1], m[2],
+			m[3], m[4], m[5]);
+}
+
+/* "DDDD:BB:DD.F", or without the domain. */
+static int bdf_parse(const struct key *k, const char *text, void *at, struct err *e)
+{
+	bool full = strlen(text) > 8;
+	int domain = 0, bus, dev, func;
+	const char *p = text;
+
+	if (full) {
+		domain = hex_take(&p, 4, 4);
+		if (domain < 0 || *p++ != ':')
+			return refuse(k, text, e);
+	}
+	bus = hex_take(&p, 2, 2);
+	if (bus < 0 || *p++ != ':')
+		return refuse(k, text, e);
+	dev = hex_take(&p, 2, 2);
+	if (dev < 0 || dev > 0x1f || *p++ != '.')
+		return refuse(k, text, e);
+	func = hex_take(&p, 1, 1);
+	if (func < 0 || func > 7 || *p)
+		return refuse(k, text, e);
+	snprintf(at, k->size, "%04x:%02x:%02x.%x", (unsigned)domain & 0xffff,
+		 (unsigned)bus & 0xff, (unsigned)dev & 0x1f, (unsigned)func & 7);
+	return 0;
+}
+
+static const struct kind number = { number_parse, number_print, false };
+static const struct kind power  = { power_parse, number_print, false };
+static const struct kind flag   = { flag_parse, flag_print, true };
+static const struct kind mode   = { mode_parse, mode_print, false };
+static const struct kind path   = { path_parse, text_print, false };
+static const struct kind name   = { name_parse, text_print, false };
+static const struct kind mac    = { mac_parse, mac_print, false };
+static const struct kind bdf    = { bdf_parse, text_print, false };
+
+/* ---- keys ---------------------------------------------------------------------------------- */
+
+#define NET(field) offsetof(struct net_config, field), sizeof(((struct net_config *)0)->field)
+#define OPT(field) offsetof(struct config, field), sizeof(((struct config *)0)->field)
+
+static const struct key net_keys[] = {
+	{ "socket", "PATH of the back-end's vhost-user socket (required)",
+	  &path, NET(socket), 0, 0, "a path" },
+	{ "server", "we listen on it and the back-end connects; default: we connect",
+	  &flag, NET(server), 0, 0, "on or off" },
+	{ "id", "NAME in messages; default net0, net1, ...",
+	  &name, NET(id), 0, 0, "1 to 31 letters, digits, '_', '.' or '-'" },
+	{ "bdf", "PCI address; default 0000:00:04.0 and up",
+	  &bdf, NET(bdf), 0, 0, "a PCI address such as 0000:00:04.0" },
+	{ "mac", "station address; default derived from host name, id and socket",
+	  &mac, NET(mac), 0, 0, "a unicast address such as 52:54:00:12:34:56" },
+	{ "queues", "queue pairs, 1 to 127; default 1",
+	  &number, NET(pairs), 1, CONFIG_PAIRS_MAX, "a number from 1 to 127" },
+	{ "queue-size", "descriptors a queue, power of two, 64 to 32768; default 256",
+	  &power, NET(queue_size), 64, 32768, "a power of two from 64 to 32768" },
+	{ "mode", "modern, transitional or legacy; default modern",
+	  &mode, NET(mode), 0, 0, "modern, transitional or legacy" },
+	{ "packed", "offer packed rings where the back-end has them; default on",
+	  &flag, NET(packed), 0, 0, "on or off" },
+	{ "mrg", "offer mergeable receive buffers, likewise; default on",
+	  &flag, NET(mrg_rxbuf), 0, 0, "on or off" },
+	{ "mtu", "MTU told to the driver, 68 to 65535; default none",
+	  &number, NET(mtu), 68, 65535, "a number from 68 to 65535" },
+	{ "timeout", "longest a register access may wait for the back-end, ms; default 2000",
+	  &number, NET(timeout_ms), 10, 60000, "milliseconds from 10 to 60000" },
+	{ "wait", "how long opening the device waits for a back-end, ms; default 1000",
+	  &number, NET(wait_ms), 0, 60000, "milliseconds from 0 to 60000" },
+};
+
+static const struct key option_keys[] = {
+	{ "coalesce", "answer hugepage files with one file; default on",
+	  &flag, OPT(coalesce), 0, 0, "on or off" },
+	{ "pagemap", "answer /proc/self/pagemap with virtual frame numbers; default on",
+	  &flag, OPT(pagemap), 0, 0, "on or off" },
+};
+
+const char *config_help(unsigned i, const char **key_name)
+{
+	if (i >= ARRAY_SIZE(net_keys))
+		return NULL;
+	*key_name = net_keys[i].name;
+	return net_keys[i].help;
+}
+
+const char *config_option_help(unsigned i, const char **key_name)
+{
+	if (i >= ARRAY_SIZE(option_keys))
+		return NULL;
+	*key_name = option_keys[i].name;
+	return option_keys[i].help;
+}
+
+/* The names of a table as "a, b, c", for "unknown key" messages. */
+static const char *key_list(const struct key *keys, unsigned n, char *buf, size_t len)
+{
+	size_t at = 0;
+
+	buf[0] = '\0';
+	for (unsigned i = 0; i < n && at < len; i++)
+		at += (size_t)snprintf(buf + at, len - at, "%s%s", i ? ", " : "", keys[i].name);
+	return buf;
+}
+
+/* One "key=value" or "key" of len bytes, into the struct at base. */
+static int assign(const struct key *keys, unsigned n, const char *text, size_t len, void *base,
+		  struct err *e)
+{
+	const char *eq = memchr(text, '=', len);
+	size_t name_len = eq ? (size_t)(eq - text) : len;
+	char value[CONFIG_VALUE_MAX], list[256];
+	const struct key *k = NULL;
+
+	for (unsigned i = 0; i < n && !k; i++)
+		if (strlen(keys[i].name) == name_len && !memcmp(keys[i].name, text, name_len))
+			k = &keys[i];
+	if (!k)
+		return err_set(e, -EINVAL, "%.*s: unknown key; there are %s", (int)name_len, text,
+			       key_list(keys, n, list, sizeof(list)));
+	if (!eq && !k->kind->bare)
+		return err_set(e, -EINVAL, "%s: needs a value, %s=...: %s", k->name, k->name, k->law);
+	if (!eq)
+		return k->kind->parse(k, "on", (char *)base + k->off, e);
+	len -= name_len + 1;
+	if (len >= sizeof(value))
+		return err_set(e, -EINVAL, "%s: value of %zu bytes is too long", k->name, len);
+	memcpy(value, eq + 1, len);
+	value[len] = '\0';
+	return k->kind->parse(k, value, (char *)base + k->off, e);
+}
+
+void config_init(struct config *c)
+{
+	memset(c, 0, sizeof(*c));
+	c->coalesce = true;
+	c->pagemap = true;
+}
+
+int config_add_net(struct config *c, const char *text, struct err *e)
+{
+	struct net_config n = {
+		.pairs = 1, .queue_size = 256, .mode = NET_MODERN, .packed = true,
+		.mrg_rxbuf = true, .timeout_ms = 2000, .wait_ms = 1000,
+	};
+
+	if (c->nets == CONFIG_NETS_MAX)
+		return err_set(e, -E2BIG, "more than %u devices", CONFIG_NETS_MAX);
+	while (*text) {
+		size_t len = strcspn(text, ",");
+		int rc = 0;
+
+		if (len)
+			rc = assign(net_keys, ARRAY_SIZE(net_keys), text, len, &n, e);
+		if (rc)
+			return rc;
+		text += len + (text[len] == ',');
+	}
+	if (!n.socket[0])
+		return err_set(e, -EINVAL, "socket=PATH is missing");
+	c->net[c->nets++] = n;
+	return 0;
+}
+
+int config_option(struct config *c, const char *text, struct err *e)
+{
+	return assign(option_keys, ARRAY_SIZE(option_keys), text, strlen(text), c, e);
+}
+
+/* ---- files --------------------------------------------------------------------------------- */
+
+struct reader {
+	int    fd;
+	char   buf[CONFIG_LINE_MAX];
+	size_t len, pos;
+};
+
+/* 1: the next byte, 0: end, -errno. */
+static int reader_byte(struct reader *r, char *byte)
+{
+	if (r->pos == r->len) {
+		long n;
+
+		do {
+			n = syscall(SYS_read, r->fd, r->buf, sizeof(r->buf));
+		} while (n < 0 && errno == EINTR);
+		if (n <= 0)
+			return n ? -errno : 0;
+		r->len = (size_t)n;
+		r->pos = 0;
+	}
+	*byte = r->buf[r->pos++];
+	return 1;
+}
+
+/* 1: a line without its end, 0: no more, -E2BIG: it does not fit. */
+static int reader_line(struct reader *r, char *line, size_t size)
+{
+	size_t len = 0;
+	char byte = 0;
+	int rc;
+
+	while ((rc = reader_byte(r, &byte)) == 1 && byte != '\n') {
+		if (len + 1 == size)
+			return -E2BIG;
+		line[len++] = byte;
+	}
+	while (len && strchr(" \t\r", line[len - 1]))
+		len--;
+	line[len] = '\0';
+	return rc < 0 ? rc : rc == 1 || len;
+}
+
+static const struct statement {
+	const char *word;
+	int (*add)(struct config *c, const char *text, struct err *e);
+} statements[] = {
+	{ "net", config_add_net },
+	{ "option", config_option },
+};
+
+static int line_add(struct config *c, const char *line, struct err *e)
+{
+	size_t len;
+
+	line += strspn(line, " \t");
+	if (!*line || *line == '#')
+		return 0;
+	len = strcspn(line, " \t");
+	for (unsigned i = 0; i < ARRAY_SIZE(statements); i++) {
+		const struct statement *s = &statements[i];
+
+		if (strlen(s->word) == len && !memcmp(s->word, line, len))
+			return s->add(c, line + len + strspn(line + len, " \t"), e);
+	}
+	return err_set(e, -EINVAL, "%.*s: unknown statement; there are net and option", (int)len,
+		       line);
+}
+
+int config_load(struct config *c, const char *file, struct err *e)
+{
+	struct reader r = { .fd = -1 };
+	char line[CONFIG_LINE_MAX];
+	unsigned num = 0;
+	int rc;
+
+	r.fd = (int)syscall(SYS_openat, AT_FDCWD, file, O_RDONLY | O_CLOEXEC);
+	if (r.fd < 0)
+		return err_set(e, -errno, "%s: cannot be read: %s", file, strerror(errno));
+	while ((rc = reader_line(&r, line, sizeof(line))) == 1) {
+		num++;
+		rc = num > CONFIG_LINES_MAX ? err_set(e, -E2BIG, "too many lines") :
+		     line_add(c, line, e);
+		if (rc) {
+			rc = err_wrap(e, rc, "%s:%u", file, num);
+			goto out;
+		}
+	}
+	if (rc == -E2BIG)
+		rc = err_set(e, rc, "%s:%u: line longer than %u bytes", file, num + 1,
+			     CONFIG_LINE_MAX - 1);
+	else if (rc)
+		rc = err_set(e, rc, "%s: cannot be read: %s", file, strerror(-rc));
+out:
+	syscall(SYS_close, r.fd);
+	return rc;
+}
+
+/* ---- the whole ----------------------------------------------------------------------------- */
+
+static bool mac_taken(const struct config *c, const uint8_t m[6])
+{
+	for (unsigned i = 0; i < c->nets; i++)
+		if (!memcmp(c->net[i].mac, m, 6))
+			return true;
+	return false;
+}
+
+static uint64_t fnv1a(uint64_t hash, const char *text)
+{
+	do {
+		hash = (hash ^ (unsigned char)*text) * 0x100000001b3;
+	} while (*text++);
+	return hash;
+}
+
+/* Locally administered, the same at each start of the same pod, another in another pod. */
+static void mac_derive(const struct config *c, struct net_config *n)
+{
+	uint64_t hash = 0xcbf29ce484222325;
+	struct utsname host = { .nodename = "" };
+	uint8_t m[6];
+
+	uname(&host);
+	hash = fnv1a(fnv1a(fnv1a(hash, host.nodename), n->id), n->socket);
+	do {
+		m[0] = 0x02;
+		for (unsigned i = 1; i < 6; i++)
+			m[i] = (uint8_t)(hash >> (8 * i));
+		hash = fnv1a(hash, "again");
+	} while (mac_taken(c, m));
+	memcpy(n->mac, m, sizeof(m));
+}
+
+static struct net_config *net_by_id(struct config *c, const char *id)
+{
+	for (unsigned i = 0; i < c->nets; i++)
+		if (!strcmp(c->net[i].id, id))
+			return &c->net[i];
+	return NULL;
+}
+
+static struct net_config *net_by_bdf(struct config *c, const char *addr)
+{
+	for (unsigned i = 0; i < c->nets; i++)
+		if (!strcmp(c->net[i].bdf, addr))
+			return &c->net[i];
+	return NULL;
+}
+
+static void id_assign(struct config *c, struct net_config *n)
+{
+	char id[sizeof(n->id)];
+
+	for (unsigned i = 0; i < CONFIG_NETS_MAX; i++) {
+		snprintf(id, sizeof(id), "net%u", i);
+		if (!net_by_id(c, id))
+			break;
+	}
+	memcpy(n->id, id, sizeof(id));
+}
+
+static void bdf_assign(struct config *c, struct net_config *n)
+{
+	char addr[sizeof(n->bdf)];
+
+	for (unsigned slot = SLOT_FIRST; slot < 2 * 32; slot++) {
+		snprintf(addr, sizeof(addr), "0000:%02x:%02x.0", slot / 32 & 0xff, slot % 32);
+		if (!net_by_bdf(c, addr))
+			break;
+	}
+	memcpy(n->bdf, addr, sizeof(addr));
+}
+
+static int pair_check(const struct net_config *a, const struct net_config *b, struct err *e)
+{
+	if (!strcmp(a->id, b->id))
+		return err_set(e, -EEXIST, "id=%s is given to two devices", b->id);
+	if (!strcmp(a->bdf, b->bdf))
+		return err_set(e, -EEXIST, "%s and %s both ask for bdf=%s", a->id, b->id, b->bdf);
+	if (!memcmp(a->mac, b->mac, sizeof(a->mac)))
+		return err_set(e, -EEXIST, "%s and %s both ask for mac=%02x:%02x:%02x:%02x:%02x:%02x",
+			       a->id, b->id, b->mac[0], b->mac[1], b->mac[2], b->mac[3],
+			       b->mac[4], b->mac[5]);
+	if ((a->server || b->server) && !strcmp(a->socket, b->socket))
+		return err_set(e, -EEXIST, "%s and %s share socket=%s, where one is the server",
+			       a->id, b->id, b->socket);
+	return 0;
+}
+
+int config_finish(struct config *c, struct err *e)
+{
+	int rc;
+
+	for (unsigned i = 0; i < c->nets; i++)
+		if (!c->net[i].id[0])
+			id_assign(c, &c->net[i]);
+	for (unsigned i = 0; i < c->nets; i++) {
+		if (!c->net[i].bdf[0])
+			bdf_assign(c, &c->net[i]);
+		if (!mac_is_set(c->net[i].mac))
+			mac_derive(c, &c->net[i]);
+	}
+	for (unsigned i = 0; i < c->nets; i++)
+		for (unsigned j = 0; j < i; j++) {
+			rc = pair_check(&c->net[j], &c->net[i], e);
+			if (rc)
+				return rc;
+		}
+	return 0;
+}
+
+/* ---- back into text ------------------------------------------------------------------------ */
+
+struct writer {
+	char  *buf;
+	size_t len, at;			/* at: bytes needed so far, possibly past len */
+};
+
+static void put(struct writer *w, const char *text)
+{
+	size_t n = strlen(text);
+
+	for (size_t i = 0; i < n; i++, w->at++)
+		if (w->at + 1 < w->len)
+			w->buf[w->at] = text[i];
+	if (w->len)
+		w->buf[w->at < w->len ? w->at : w->len - 1] = '\0';
+}
+
+int config_format(const struct config *c, char *buf, unsigned len)
+{
+	struct writer w = { buf, len, 0 };
+	char item[CONFIG_VALUE_MAX + 32];
+
+	for (unsigned i = 0; i < c->nets; i++) {
+		const char *sep = "net ";
+
+		for (unsigned k = 0; k < ARRAY_SIZE(net_keys); k++) {
+			const struct key *key = &net_keys[k];
+			const char *at = (const char *)&c->net[i] + key->off;
+
+			if (key->kind->print(key, at, item, sizeof(item)) <= 0)
+				continue;
+			put(&w, sep);
+			put(&w, item);
+			sep = ",";
+		}
+		put(&w, "\n");
+	}
+	for (unsigned k = 0; k < ARRAY_SIZE(option_keys); k++) {
+		const struct key *key = &option_keys[k];
+
+		key->kind->print(key, (const char *)c + key->off, item, sizeof(item));
+		put(&w, "option ");
+		put(&w, item);
+		put(&w, "\n");
+	}
+	return (int)w.at;
+}

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* sim.h - a configuration becomes a bus with devices on it. */
+#ifndef SIM_APP_SIM_H
+#define SIM_APP_SIM_H
+
+struct config;
+struct err;
+struct ioapi_bus;
+
+/* c must be finished and may go afterwards. ioapi_bus_close() frees the bus. */
+int sim_new(struct ioapi_bus **bus, const struct config *c, struct err *e);
+
+#endif
