@@ -40,6 +40,8 @@ static unsigned floor_now(void)
 
 	if (sys_call(SYS_prlimit64, 0, RLIMIT_NOFILE, NULL, &lim) < 0)
 		return 3;
+	if (lim.rlim_cur / 2 < 3)
+		return 3;
 	return lim.rlim_cur / 2 < FLOOR_MAX ? (unsigned)(lim.rlim_cur / 2) : FLOOR_MAX;
 }
 
