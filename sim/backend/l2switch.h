@@ -117,8 +117,9 @@ struct l2_verdict {
 	uint8_t  edit;			/* enum l2_edit, for `port` */
 	uint16_t tci;			/* the tag for L2_PUSH and L2_SWAP */
 	uint16_t vlan;			/* the VLAN it belongs to */
-	bool     tagged;		/* it carries a tag now */
-	bool     nested;		/* a second tag lies behind the first */
+	uint16_t tci_in;		/* the tag it carries now, if tagged */
+	bool     tagged;
+	bool     nested;		/* one more tag lies behind, or a provider's is in front */
 	bool     copies;		/* the set below holds (further) destinations */
 };
 
