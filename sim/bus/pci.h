@@ -61,6 +61,9 @@ struct ioapi_bus;	/* pci.c's own; one per process or test */
 
 int  pci_bus_new(struct ioapi_bus **bus);	/* ioapi_bus_close() frees it */
 struct loop *pci_bus_loop(struct ioapi_bus *bus);
+/* What whoever composed the bus keeps with it; freed last by ioapi_bus_close(). */
+void  pci_bus_set_owner(struct ioapi_bus *bus, void *owner, void (*owner_free)(void *owner));
+void *pci_bus_owner(const struct ioapi_bus *bus);
 
 /* "0000:00:04.0" or NULL for the next free slot from 00:04.0. -EEXIST if taken, -EINVAL. */
 int  pci_func_new(struct ioapi_bus *bus, const char *bdf, const struct pci_identity *ident,
