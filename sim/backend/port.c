@@ -47,13 +47,18 @@ static void ignore_link(struct port *p, bool up)
 	(void)up;
 }
 
+static void ignore_drain(struct port *p)
+{
+	(void)p;
+}
+
 static void ignore_announce(struct port *p, const uint8_t mac[6])
 {
 	(void)p;
 	(void)mac;
 }
 
-const struct port_host port_host_none = { ignore_link, ignore_announce };
+const struct port_host port_host_none = { ignore_link, ignore_drain, ignore_announce };
 
 void port_init(struct port *p, const struct port_ops *ops, const char *name,
 	       const struct port_host *host, void *owner)

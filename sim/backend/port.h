@@ -141,8 +141,13 @@ struct port_ops {
 	 */
 	unsigned (*give)(struct port *p, unsigned q, struct frame *const *f, unsigned n);
 
-	/* Wakes the peer, if it asked to be, for all that was released and given since. */
-	void     (*notify)(struct port *p);
+	/*
+	 * Wakes the peer, if it asked to be, for all that was released and given since. True:
+	 * call again in the next round, also if nothing happens in it. (Whether a peer that is
+	 * just falling asleep asked can be told only once our stores have drained; waiting for
+	 * that in every round would cost more than the packets do.)
+	 */
+	bool     (*notify)(struct port *p);
 
 	/*
 	 * on: ask the peer for kicks (they arrive through the poller); true if frames are waiting
@@ -163,6 +168,11 @@ struct port_ops {
  */
 struct port_host {
 	void (*link)(struct port *p, bool up);
+	/*
+	 * Rings are about to stop or memory to go: all batches of this port must be released
+	 * when this returns. Nothing to do for who releases before he polls.
+	 */
+	void (*drain)(struct port *p);
 	/* The peer wants the network to know it sits here now (SEND_RARP). */
 	void (*announce)(struct port *p, const uint8_t mac[6]);
 };

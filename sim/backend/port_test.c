@@ -60,9 +60,10 @@ static unsigned null_give(struct port *p, unsigned q, struct frame *const *f, un
 	return n;
 }
 
-static void null_notify(struct port *p)
+static bool null_notify(struct port *p)
 {
 	(void)p;
+	return false;
 }
 
 static bool null_arm(struct port *p, bool on)
@@ -225,12 +226,13 @@ static unsigned mem_give(struct port *p, unsigned q, struct frame *const *f, uns
 	return done;
 }
 
-static void mem_notify(struct port *p)
+static bool mem_notify(struct port *p)
 {
 	struct mem_port *m = (struct mem_port *)p;
 
 	m->wakes += !m->told;
 	m->told = true;
+	return false;
 }
 
 static bool mem_arm(struct port *p, bool on)
