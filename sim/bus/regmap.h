@@ -11,6 +11,8 @@
 
 #define REG_BYTES  (1u << 0)	/* may be accessed at any offset and width inside the row */
 #define REG_HALVES (1u << 1)	/* 8-byte register: 4-byte halves allowed, in either order */
+#define REG_WIDE   (1u << 2)	/* 4-byte register: an 8-byte access at its offset is taken as
+				 * one of this register alone, with all 64 bits */
 
 /*
  * One register (or, with REG_BYTES, a field of bytes up to 8 long). get returns the value in
@@ -35,7 +37,8 @@ struct regmap {
 	unsigned          flags;	/* REGMAP_* */
 };
 
-#define REGMAP_SPAN (1u << 0)	/* an access may span several REG_BYTES rows; holes read 0 */
+/* An access may span several REG_BYTES rows; holes read 0 and are read-only. */
+#define REGMAP_SPAN (1u << 0)
 
 #define REGMAP(var, text, bytes, bits) \
 	const struct regmap var##_map = { \
@@ -45,11 +48,25 @@ struct regmap {
 /* Asserts the table's law; call once where the block is registered. */
 void regmap_check(const struct regmap *m);
 
-/* 0, -ENXIO (hole, wrong width, outside), -EPERM (read-only). A refused read yields ~0. */
+/*
+ * 0, -ENXIO (hole, wrong width, outside), -EPERM (read-only). A refused read yields ~0, a
+ * refused write touches nothing.
+ */
 int regmap_read(const struct regmap *m, void *dev, uint64_t off, unsigned size, uint64_t *val);
 int regmap_write(const struct regmap *m, void *dev, uint64_t off, unsigned size, uint64_t val);
 
 /* The row that holds an offset, or NULL: for traces and tests. */
 const struct reg *regmap_at(const struct regmap *m, uint64_t off);
+
+/*
+ * The same in constant time: `rows` has an entry for each byte of the block (filled by
+ * regmap_index(); of use up to 255 rows), 0 for a hole, else the number of its row plus one.
+ */
+#define REGMAP_INDEX_ROWS_MAX 255
+void regmap_index(const struct regmap *m, uint8_t *rows);
+int regmap_read_indexed(const struct regmap *m, const uint8_t *rows, void *dev, uint64_t off,
+			unsigned size, uint64_t *val);
+int regmap_write_indexed(const struct regmap *m, const uint8_t *rows, void *dev, uint64_t off,
+			 unsigned size, uint64_t val);
 
 #endif
