@@ -331,6 +331,14 @@ const char *config_option_help(unsigned i, const char **key_name)
 	return option_keys[i].help;
 }
 
+int config_flag(const struct config *c, const char *option)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(option_keys); i++)
+		if (!strcmp(option_keys[i].name, option))
+			return *(const bool *)((const char *)c + option_keys[i].off);
+	return -ENOENT;
+}
+
 /* The names of a table as "a, b, c", for "unknown key" messages. */
 static const char *key_list(const struct key *keys, unsigned n, char *buf, size_t len)
 {

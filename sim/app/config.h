@@ -49,6 +49,7 @@ void config_init(struct config *c);			/* defaults, no devices */
 /* One device, "socket=...,mac=..."; later keys win; -EINVAL names the key and what it takes. */
 int  config_add_net(struct config *c, const char *text, struct err *e);
 int  config_option(struct config *c, const char *text, struct err *e);	/* "coalesce=off" */
+int  config_flag(const struct config *c, const char *option);	/* 1, 0 or -ENOENT */
 /* Adds a file's statements; errors say file:line. Uses no stdio (the shim calls it). */
 int  config_load(struct config *c, const char *path, struct err *e);
 /* Fills what was left open (ids, BDFs, MACs derived from host, id and socket) and checks the whole. */

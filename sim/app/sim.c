@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // sim.c - the composition root: a configuration becomes a bus with devices on it.
 //
-// The only place that knows every layer. It holds no state: what a caller may ask of a bus
-// later (its flags) is kept by the bus.
+// The only place that knows every layer. It holds no state: the bus owns the configuration it
+// was made from.
 #include <errno.h>
-#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "include/ioapi.h"
@@ -43,19 +43,22 @@ static int net_add(struct ioapi_bus *bus, const struct net_config *n, struct err
 
 int sim_new(struct ioapi_bus **out, const struct config *c, struct err *e)
 {
-	struct ioapi_bus *bus;
+	struct config *kept = malloc(sizeof(*kept));
+	struct ioapi_bus *bus = NULL;
 	int rc;
 
-	rc = pci_bus_new(&bus);
-	if (rc)
+	rc = kept ? pci_bus_new(&bus) : -ENOMEM;
+	if (rc) {
+		free(kept);
 		return err_set(e, rc, "bus: %s", strerror(-rc));
+	}
+	*kept = *c;
+	pci_bus_set_owner(bus, kept, free);
 	for (unsigned i = 0; i < c->nets; i++) {
 		rc = net_add(bus, &c->net[i], e);
 		if (rc)
 			goto fail;
 	}
-	pci_bus_set_flags(bus, (c->coalesce ? IOAPI_BUS_COALESCE : 0) |
-			  (c->pagemap ? IOAPI_BUS_PAGEMAP : 0));
 	*out = bus;
 	return 0;
 fail:
@@ -73,4 +76,9 @@ int ioapi_bus_open(struct ioapi_bus **bus, const char *config_path, struct err *
 	if (!rc)
 		rc = config_finish(&c, e);
 	return rc ? rc : sim_new(bus, &c, e);
+}
+
+int ioapi_bus_flag(const struct ioapi_bus *bus, const char *name)
+{
+	return config_flag(pci_bus_owner(bus), name);
 }

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 #include "include/ioapi.h"
@@ -334,9 +335,10 @@ static const struct attr files[] = {
 };
 
 static const struct sysfs_mount mounts[] = {
-	{ "bus/pci",             "/sys/bus/pci" },
-	{ "module",              "/sys/module" },
-	{ "kernel/iommu_groups", "/sys/kernel/iommu_groups" },
+	/* bus/pci last: the other two keep what they cover inside it. */
+	{ "module",              "/sys/module",              true },
+	{ "kernel/iommu_groups", "/sys/kernel/iommu_groups", false },
+	{ "bus/pci",             "/sys/bus/pci",             false },
 };
 
 const struct sysfs_mount *sysfs_mount(unsigned i)
@@ -349,10 +351,13 @@ static void modules_render(struct tree *t)
 {
 	static const uint8_t empty[] = { 0xb0, 0x07, 0xf4, 0x57, 0, 2, 0, 1, 0, 0, 0, 0 };
 	static const char *const names[] = { "dep", "alias", "symbols", "builtin", "builtin.alias" };
+	struct utsname host = { .release = "" };
 
+	uname(&host);
+	tree_dir(t, at("bus/pci/podpci/modules/%s", host.release));
 	for (unsigned i = 0; i < ARRAY_SIZE(names); i++)
-		tree_file(t, at("bus/pci/podpci/modules/modules.%s.bin", names[i]), 0444, empty,
-			  sizeof(empty));
+		tree_file(t, at("bus/pci/podpci/modules/%s/modules.%s.bin", host.release, names[i]),
+			  0444, empty, sizeof(empty));
 }
 
 static void conf_render(struct tree *t, const struct config *c)

@@ -5,13 +5,15 @@
  * Rendered into a directory as real files whose links resolve among themselves, to be mounted
  * over the kernel's (sysfs_mount() lists what goes where):
  *	bus/pci/              devices/BDF/, drivers/vfio-pci/, podpci.conf (CONFIG_PATH)
- *	bus/pci/podpci/       modules/: empty kmod indexes, for images without /lib/modules:
- *	                      lspci complains without them, so the shim answers with these
+ *	bus/pci/podpci/       modules/RELEASE/: empty kmod indexes. lspci complains in images that
+ *	                      have no /lib/modules/RELEASE, so what is not there is found here
  *	module/               vfio, vfio_pci, vfio_iommu_type1
  *	kernel/iommu_groups/  N/devices/BDF; N is 1 + the function's index on the bus
  */
 #ifndef SIM_APP_SYSFS_H
 #define SIM_APP_SYSFS_H
+
+#include <stdbool.h>
 
 #define SYSFS_MODULES "/sys/bus/pci/podpci/modules"	/* inside the container */
 
@@ -22,6 +24,7 @@ struct ioapi_bus;
 struct sysfs_mount {
 	const char *source;		/* below the rendered directory */
 	const char *target;		/* absolute */
+	bool        merge;		/* the target's other entries stay */
 };
 
 /* dirfd must be open on an empty directory. */
