@@ -28,14 +28,16 @@ LIBS    := -pthread -ldl
 
 # ---- what is there (a folder that is not there yet is empty) ---------------------------------
 
-FOLDERS := core mem ring bus vhost virtio app
-MAINS   := sim/app/podpci.c
+FOLDERS := $(sort core mem ring bus vhost virtio app $(notdir $(patsubst %/,%,$(dir \
+	   $(wildcard sim/*/*.c)))))
+MAINS   := $(wildcard sim/app/podpci*.c)
 sources  = $(filter-out $(MAINS),$(wildcard sim/$(1)/*.c))
 objects  = $(patsubst %.c,$(B)/obj/%.o,$(1))
 archives = $(foreach f,$(1),$(B)/lib/lib$(f).a)
 
 SHIM_SRC := $(wildcard pmd-shim/*.c)
 TEST_SRC := $(wildcard tests/*.c tests/fakes/*.c tests/wire/backend*.c)
+DPDK_SRC := $(wildcard tests/dpdk/*.c)
 programs = $(patsubst %.c,$(B)/%,$(filter-out $(TEST_SRC),$(wildcard tests/$(1)/*.c)))
 UNIT    := $(call programs,unit)
 WIRE    := $(call programs,wire)
@@ -43,14 +45,17 @@ SHIM    := $(call programs,shim)
 E2E     := $(call programs,e2e)
 DPDK_SRC := $(wildcard tests/dpdk/*.c)	# shared by e2e and bench
 BENCH   := $(call programs,bench)
+SHIM_SH := $(filter-out %/lib.sh,$(wildcard tests/shim/*.sh))
+E2E_SH  := $(filter-out %/lib.sh,$(wildcard tests/e2e/*.sh))
 # Tests that start threads: these also run under ThreadSanitizer.
 THREADED := $(patsubst %.c,$(B)/%,$(filter-out $(TEST_SRC), \
 	   $(shell grep -l pthread_create tests/unit/*.c tests/wire/*.c 2>/dev/null)))
-ALL_SRC := $(foreach f,$(FOLDERS),$(call sources,$(f))) $(wildcard $(MAINS)) $(SHIM_SRC) \
+ALL_SRC := $(foreach f,$(FOLDERS),$(call sources,$(f))) $(MAINS) $(SHIM_SRC) \
 	   $(wildcard tests/*.c tests/*/*.c)
 
-OUT     := $(if $(wildcard $(MAINS)),$(B)/bin/podpci) \
-	   $(if $(SHIM_SRC),$(B)/lib/libpodpci.so)
+# sim/app/podpci_switch.c becomes bin/podpci-switch.
+BINS    := $(foreach m,$(MAINS),$(B)/bin/$(subst _,-,$(basename $(notdir $(m)))))
+OUT     := $(BINS) $(if $(SHIM_SRC),$(B)/lib/libpodpci.so)
 
 # What a folder may call: the table of tests/check/layers.txt, as archives.
 may_core   := core
@@ -59,7 +64,10 @@ may_ring   := ring mem core
 may_bus    := bus mem core
 may_vhost  := vhost ring mem core
 may_virtio := virtio vhost bus ring mem core
-may_app    := app $(may_virtio)
+may_backend := backend ring mem core
+may_live   := live virtio vhost ring mem core
+may_ctl    := ctl core
+may_app    := app $(filter-out app,$(FOLDERS))
 may_shim   := shim $(may_app)
 may_wire   := vhost ring mem core
 
@@ -78,15 +86,14 @@ threaded: $(THREADED)
 check:					## everything CI runs; installs what is missing first
 	$(Q)B='$(B)' MAKE='$(MAKE)' tests/check/check.sh
 
-unit: $(UNIT)				## unit tests; T=name picks one, SAN=address,undefined|thread
-	$(Q)tests/check/run-tests.sh $(or $(filter $(B)/tests/unit/$(T),$^),$^)
+unit: $(if $(T),$(B)/tests/unit/$(T),$(UNIT))				## unit tests; T=name picks one, SAN=address,undefined|thread
+	$(Q)tests/check/run-tests.sh $^
 
-wire: $(WIRE)				## the vhost-user front-end against scripted back-ends
-	$(Q)tests/check/run-tests.sh $(or $(filter $(B)/tests/wire/$(T),$^),$^)
+wire: $(if $(T),$(B)/tests/wire/$(T),$(WIRE))				## the vhost-user front-end against scripted back-ends
+	$(Q)tests/check/run-tests.sh $^
 
 shim: all $(SHIM)			## programs and scripts under the preload library
-	$(Q)B='$(B)' tests/check/run-tests.sh $(if $(wildcard tests/shim/*.sh), \
-		$(wildcard tests/shim/*.sh),$(SHIM))
+	$(Q)B='$(B)' tests/check/run-tests.sh $(or $(SHIM_SH),$(SHIM))
 
 e2e: all $(E2E)				## the real programs: lspci, DPDK, containers; T=name picks one
 	$(Q)B='$(B)' tests/check/run-tests.sh $(or $(wildcard tests/e2e/$(T).sh), \
@@ -115,12 +122,12 @@ cover:					## line coverage of sim/ and pmd-shim/ by unit and wire tests
 install: all				## to $(DESTDIR)$(PREFIX)
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib \
 		$(DESTDIR)$(PREFIX)/share/doc/podpci
-	install -m 755 $(B)/bin/podpci $(DESTDIR)$(PREFIX)/bin/
+	install -m 755 $(BINS) $(DESTDIR)$(PREFIX)/bin/
 	install -m 755 $(B)/lib/libpodpci.so $(DESTDIR)$(PREFIX)/lib/
 	install -m 644 LICENSE $(wildcard README.md) $(DESTDIR)$(PREFIX)/share/doc/podpci/
 
 uninstall:				## the reverse
-	rm -f $(DESTDIR)$(PREFIX)/bin/podpci $(DESTDIR)$(PREFIX)/lib/libpodpci.so
+	rm -f $(patsubst $(B)/%,$(DESTDIR)$(PREFIX)/%,$(OUT))
 	rm -rf $(DESTDIR)$(PREFIX)/share/doc/podpci
 
 clean:					## remove $(B)/
@@ -166,6 +173,7 @@ $(foreach f,$(FOLDERS),$(eval $(call archive,$(f),$(call sources,$(f)))))
 $(eval $(call archive,shim,$(filter-out pmd-shim/preload.c,$(SHIM_SRC))))
 $(eval $(call archive,test,$(TEST_SRC)))
 $(eval $(call archive,dpdk,$(DPDK_SRC)))
+$(eval $(call archive,dpdk,$(DPDK_SRC)))
 
 # The shim brings everything it needs but libc, and shows only what the map names.
 MAP := $(wildcard pmd-shim/preload.map)
@@ -176,11 +184,14 @@ $(B)/lib/libpodpci.so: $(call objects,$(SHIM_SRC)) $(call archives,$(may_app)) $
 		$(call objects,$(SHIM_SRC)) -Wl,--start-group $(call archives,$(may_app)) \
 		-Wl,--end-group $(LIBS)
 
-$(B)/bin/podpci: $(call objects,sim/app/podpci.c) $(call archives,$(may_app))
-	$(call say,LD,$@)
-	$(Q)mkdir -p $(@D)
-	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $< -Wl,--start-group $(call archives,$(may_app)) \
+define main_program
+$(B)/bin/$(subst _,-,$(basename $(notdir $(1)))): $(call objects,$(1)) $(call archives,$(may_app))
+	$(call say,LD,$$@)
+	$(Q)mkdir -p $$(@D)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $$@ $$< -Wl,--start-group $(call archives,$(may_app)) \
 		-Wl,--end-group $(LIBS)
+endef
+$(foreach m,$(MAINS),$(eval $(call main_program,$(m))))
 
 # $(1): program, $(2): archives
 define test_program

@@ -5,7 +5,7 @@
 #	run-tests.sh [-t LABEL] PROGRAM...
 #
 # A test prints "ok NAME", "not ok NAME" or "skip NAME REASON" lines (a leading "N.." plan and
-# "# comments" are fine); exit 77 is a skip whose reason is the last line. One that prints no
+# "# comments" are fine) or CUnit's report; exit 77 is a skip whose reason is the last line. One that prints no
 # verdict counts as one, by its exit status; one that fails without having said so counts as a
 # failure more. With $RUN_COUNTS set the counts are added there for the caller.
 # Each test gets TEST_TIMEOUT seconds (default 300).
@@ -24,7 +24,7 @@ now_ms() {
 }
 
 count() {	# PATTERN
-	grep -cE "^ *$1" "$log"
+	grep -cE "$1" "$log"
 }
 
 for t in "$@"; do
@@ -35,7 +35,10 @@ for t in "$@"; do
 	rc=$?
 	child=
 	took=$(($(now_ms) - start))
-	ok=$(count '(ok) ') bad=$(count '(not ok) ') skip=$(count '(skip) ')
+	ok=$(count '^ *ok ') bad=$(count '^ *not ok |FAILED$') skip=$(count '^ *skip ')
+	# CUnit: a "Test: NAME ..." line each, with "FAILED" at the end of it or of what it said.
+	cunit=$(count '^ *Test: ')
+	[ "$cunit" -gt 0 ] && ok=$((cunit > bad ? cunit - bad : 0))
 	case $rc in
 	0)	[ $((ok + bad + skip)) -gt 0 ] || ok=1 ;;
 	77)	[ "$skip" -gt 0 ] || skip=1 ;;
@@ -52,7 +55,7 @@ for t in "$@"; do
 	printf '  %d.%03d s\n' $((took / 1000)) $((took % 1000))
 	if [ "$bad" -gt 0 ]; then
 		[ "$rc" -eq 124 ] && echo "     | took longer than $limit s"
-		{ grep -E '^ *not ok ' "$log" | head -20; tail -n 40 "$log"; } | sed 's/^/     | /'
+		{ grep -E '^ *not ok |FAILED$' "$log" | head -20; tail -n 40 "$log"; } | sed 's/^/     | /'
 		echo "     | exit status $rc of $t"
 	fi
 	grep -E '^ *skip ' "$log" | sed 's/^ */     | /'
