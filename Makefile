@@ -172,8 +172,8 @@ endef
 $(foreach f,$(FOLDERS),$(eval $(call archive,$(f),$(call sources,$(f)))))
 $(eval $(call archive,shim,$(filter-out pmd-shim/preload.c,$(SHIM_SRC))))
 $(eval $(call archive,test,$(TEST_SRC)))
-$(eval $(call archive,dpdk,$(DPDK_SRC)))
-$(eval $(call archive,dpdk,$(DPDK_SRC)))
+$(eval $(call archive,testdpdk,$(DPDK_SRC)))
+$(eval $(call archive,testdpdk,$(DPDK_SRC)))
 
 # The shim brings everything it needs but libc, and shows only what the map names.
 MAP := $(wildcard pmd-shim/preload.map)
