@@ -196,11 +196,35 @@ static bool free_place(struct l2fdb *t, uint64_t key, struct place *p)
 	return false;
 }
 
+/*
+ * Both buckets are full: makes room by moving one of their entries to its other bucket. It is
+ * written there before it goes here, so a reader finds it at any moment.
+ */
+static bool make_room(struct l2fdb *t, uint64_t key, struct place *p)
+{
+	uint64_t h = hash_key(t, key & KEY_BITS);
+
+	for (unsigned i = 0; i < 2 * L2FDB_SLOTS; i++) {
+		struct place to;
+		uint64_t k;
+
+		p->b = bucket_of(t, h, i / L2FDB_SLOTS);
+		p->slot = i % L2FDB_SLOTS;
+		k = p->b->key[p->slot];
+		if (!free_place(t, k, &to))
+			continue;
+		slot_write(t, to, k, p->b->target[p->slot], p->b->stamp[p->slot]);
+		slot_write(t, *p, 0, 0, 0);
+		return true;
+	}
+	return false;
+}
+
 static int insert(struct l2fdb *t, uint64_t key, uint16_t target, uint16_t tick)
 {
 	struct place p;
 
-	if (t->used >= t->max || !free_place(t, key, &p))
+	if (t->used >= t->max || (!free_place(t, key, &p) && !make_room(t, key, &p)))
 		return -ENOSPC;
 	slot_write(t, p, key | KEY_USED, target, tick);
 	return 0;
@@ -243,7 +267,7 @@ int l2fdb_learn(struct l2fdb *t, uint64_t key, uint16_t port, uint16_t tick, uns
 	key &= KEY_BITS;
 	if (find(t, key, &p, &found, &target)) {
 		if (target == port) {
-			/* The slot may have changed hands: then a stranger lives a little longer. */
+			/* If the slot changed hands meanwhile, a stranger lives a bit longer. */
 			if (__atomic_load_n(&p.b->stamp[p.slot], __ATOMIC_RELAXED) != tick)
 				PUT(p.b->stamp[p.slot], tick);
 			return 0;
