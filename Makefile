@@ -173,7 +173,6 @@ $(foreach f,$(FOLDERS),$(eval $(call archive,$(f),$(call sources,$(f)))))
 $(eval $(call archive,shim,$(filter-out pmd-shim/preload.c,$(SHIM_SRC))))
 $(eval $(call archive,test,$(TEST_SRC)))
 $(eval $(call archive,testdpdk,$(DPDK_SRC)))
-$(eval $(call archive,testdpdk,$(DPDK_SRC)))
 
 # The shim brings everything it needs but libc, and shows only what the map names.
 MAP := $(wildcard pmd-shim/preload.map)
@@ -206,6 +205,6 @@ $(foreach p,$(UNIT),$(eval $(call test_program,$(p:$(B)/%=%),test \
 	$(may_$(call folder_of,$(p))),-lcunit)))
 $(foreach p,$(WIRE),$(eval $(call test_program,$(p:$(B)/%=%),test $(may_wire),-lcunit)))
 $(foreach p,$(SHIM),$(eval $(call test_program,$(p:$(B)/%=%),test $(may_app),)))
-$(foreach p,$(E2E) $(BENCH),$(eval $(call test_program,$(p:$(B)/%=%),dpdk,)))
+$(foreach p,$(E2E) $(BENCH),$(eval $(call test_program,$(p:$(B)/%=%),testdpdk,)))
 
 -include $(shell find $(B)/obj $(B)/syntax -name '*.d' 2>/dev/null)
