@@ -166,9 +166,9 @@ static int port_up(unsigned port)
 			return rc;
 	}
 	rte_eth_macaddr_get(port, &mac);
-	snprintf(more, sizeof(more), ",\"driver\":\"%s\",\"name\":\"%s\",\"link\":%d,\"mac\":\""
-		 RTE_ETHER_ADDR_PRT_FMT "\"", port_driver(port), port_name(port), port_link(port),
-		 RTE_ETHER_ADDR_BYTES(&mac));
+	snprintf(more, sizeof(more), ",\"driver\":\"%s\",\"name\":\"%s\",\"link\":%d,"
+		 "\"pid\":%d,\"mac\":\"" RTE_ETHER_ADDR_PRT_FMT "\"", port_driver(port), port_name(port), port_link(port),
+		 getpid(), RTE_ETHER_ADDR_BYTES(&mac));
 	event("ready", port, more);
 	return 0;
 }
@@ -246,7 +246,9 @@ static bool phases(void)
 	for (unsigned i = 0; i < opts.sizes.n; i++) {
 		unsigned pairs = opts.ports == 1 ? queues_of(0) : 1;
 
-		ok &= phase(opts.sizes.v[i], opts.count / opts.sizes.n / pairs, PORTS_MAX);
+		unsigned share = opts.sizes.n * pairs;
+
+		ok = ok && phase(opts.sizes.v[i], (opts.count + share - 1) / share, PORTS_MAX);
 	}
 	return ok;
 }
