@@ -42,7 +42,6 @@ UNIT    := $(call programs,unit)
 WIRE    := $(call programs,wire)
 SHIM    := $(call programs,shim)
 E2E     := $(call programs,e2e)
-DPDK_SRC := $(wildcard tests/dpdk/*.c)	# shared by e2e and bench
 BENCH   := $(call programs,bench)
 SHIM_SH := $(filter-out %/lib.sh,$(wildcard tests/shim/*.sh))
 E2E_SH  := $(filter-out %/lib.sh,$(wildcard tests/e2e/*.sh))
