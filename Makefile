@@ -84,16 +84,16 @@ threaded: $(THREADED)
 check:					## everything CI runs; installs what is missing first
 	$(Q)B='$(B)' MAKE='$(MAKE)' tests/check/check.sh
 
-unit: $(if $(T),$(B)/tests/unit/$(T),$(UNIT))				## unit tests; T=name picks one, SAN=address,undefined|thread
+unit: $(if $(T),$(B)/tests/unit/$(T),$(UNIT))	## unit tests; T=name picks one
 	$(Q)tests/check/run-tests.sh $^
 
-wire: $(if $(T),$(B)/tests/wire/$(T),$(WIRE))				## the vhost-user front-end against scripted back-ends
+wire: $(if $(T),$(B)/tests/wire/$(T),$(WIRE))	## front-end against scripted back-ends
 	$(Q)tests/check/run-tests.sh $^
 
 shim: all $(SHIM)			## programs and scripts under the preload library
 	$(Q)B='$(B)' tests/check/run-tests.sh $(or $(SHIM_SH),$(SHIM))
 
-e2e: all $(E2E)				## the real programs: lspci, DPDK, containers; T=name picks one
+e2e: all $(E2E)				## lspci, DPDK, containers; T=name picks one
 	$(Q)B='$(B)' tests/check/run-tests.sh $(or $(wildcard tests/e2e/$(T).sh), \
 		$(filter-out %/lib.sh,$(wildcard tests/e2e/*.sh)))
 
@@ -114,7 +114,7 @@ layers:					## nothing includes what is above it
 tidy:					## house style
 	$(Q)tests/check/tidy.sh
 
-cover:					## line coverage of sim/ and pmd-shim/ by unit and wire tests
+cover:					## line coverage by unit and wire tests
 	$(Q)B='$(B)' MAKE='$(MAKE)' tests/check/cover.sh
 
 install: all				## to $(DESTDIR)$(PREFIX)

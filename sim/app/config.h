@@ -52,7 +52,7 @@ int  config_option(struct config *c, const char *text, struct err *e);	/* "coale
 int  config_flag(const struct config *c, const char *option);	/* 1, 0 or -ENOENT */
 /* Adds a file's statements; errors say file:line. Uses no stdio (the shim calls it). */
 int  config_load(struct config *c, const char *path, struct err *e);
-/* Fills what was left open (ids, BDFs, MACs derived from host, id and socket) and checks the whole. */
+/* Fills what is open (ids, BDFs, MACs derived from host, id and socket), checks the whole. */
 int  config_finish(struct config *c, struct err *e);
 /* The file form; bytes needed as snprintf. */
 int  config_format(const struct config *c, char *buf, unsigned len);

@@ -123,7 +123,8 @@ int ns_stage(int *dirfd, struct err *e)
 	int rc = -ENOENT;
 
 	for (unsigned i = 0; i < ARRAY_SIZE(stages); i++) {
-		if (mount("podpci", stages[i], "tmpfs", MS_NOSUID | MS_NODEV, "mode=755,size=32m")) {
+		if (mount("podpci", stages[i], "tmpfs", MS_NOSUID | MS_NODEV,
+			  "mode=755,size=32m")) {
 			rc = -errno;
 			if (rc == -ENOENT || rc == -ENOTDIR)
 				continue;

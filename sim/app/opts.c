@@ -134,8 +134,9 @@ static int sockets_absolute(struct config *c, struct err *e)
 			return err_set(e, -errno, "current directory: %s", strerror(errno));
 		len = snprintf(full, sizeof(full), "%s/%s", strcmp(cwd, "/") ? cwd : "", n->socket);
 		if (len >= (int)sizeof(n->socket))
-			return err_set(e, -ENAMETOOLONG, "%s: %s: is %d bytes long, the path of a socket "
-				       "may have %zu", n->id, full, len, sizeof(n->socket) - 1);
+			return err_set(e, -ENAMETOOLONG, "%s: %s: is %d bytes long, the path of a "
+				       "socket may have %zu", n->id, full, len,
+				       sizeof(n->socket) - 1);
 		memcpy(n->socket, full, (size_t)len + 1);
 	}
 	return 0;
@@ -153,8 +154,8 @@ int opts_parse(struct opts *o, int argc, char **argv, struct err *e)
 
 		r = row_find(argv[i], &val);
 		if (!r)
-			return err_set(e, -EINVAL, "%s: unknown option; see podpci %s --help", argv[i],
-				       argv[0]);
+			return err_set(e, -EINVAL, "%s: unknown option; see podpci %s --help",
+				       argv[i], argv[0]);
 		if (!r->arg && val)
 			return err_set(e, -EINVAL, "%s: takes no value", r->name);
 		if (r->arg && !val && !(val = argv[++i]))

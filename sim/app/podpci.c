@@ -29,7 +29,8 @@ static const struct verb {
 static void print_verbs(FILE *to)
 {
 	fprintf(to, "Usage: podpci VERB [OPTIONS]\n\n"
-		"virtio-net PCI devices for containers, simulated in front of a vhost-user switch.\n\n");
+		"virtio-net PCI devices for containers, simulated in front of a vhost-user "
+		"switch.\n\n");
 	for (unsigned i = 0; i < ARRAY_SIZE(verbs); i++)
 		fprintf(to, "  %-10s %s\n", verbs[i].name, verbs[i].help);
 }

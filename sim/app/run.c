@@ -21,10 +21,10 @@
 static const char usage[] =
 	"Usage: podpci run --net socket=PATH[,KEY=VALUE...] [--net ...] [OPTIONS] -- COMMAND...\n"
 	"\n"
-	"Runs COMMAND with simulated virtio-net PCI devices, one for each --net, whose packets go\n"
-	"to the vhost-user back-end on the socket. Works as root and as an ordinary user. The exit\n"
-	"status is the command's; 125: podpci itself failed, 126: the command cannot be executed,\n"
-	"127: there is no such command.\n"
+	"Runs COMMAND with simulated virtio-net PCI devices, one for each --net, whose packets\n"
+	"go to the vhost-user back-end on the socket. Works as root and as an ordinary user. The\n"
+	"exit status is the command's; 125: podpci itself failed, 126: the command cannot be\n"
+	"executed, 127: there is no such command.\n"
 	"\n";
 
 static const char examples[] =
@@ -32,7 +32,8 @@ static const char examples[] =
 	"Examples:\n"
 	"  podpci run --net socket=/run/vhost/p0.sock -- lspci -vvv\n"
 	"  podpci run --net socket=/run/vhost/p0.sock,mac=52:54:00:00:00:01,queues=2 \\\n"
-	"             --net socket=/run/vhost/p1.sock,server,mode=transitional -- dpdk-testpmd -- -i\n"
+	"             --net socket=/run/vhost/p1.sock,server,mode=transitional \\\n"
+	"             -- dpdk-testpmd -- -i\n"
 	"  podpci run --config /etc/podpci.conf -- ./my-dpdk-app\n";
 
 static void help(void)
@@ -134,7 +135,7 @@ int cmd_run(int argc, char **argv)
 		return 0;
 	}
 	if (!rc && !o.config.nets)
-		rc = err_set(&e, -EINVAL, "no device: --net socket=PATH or --config FILE gives one");
+		rc = err_set(&e, -EINVAL, "no device: give --net socket=PATH or --config FILE");
 	if (!rc && o.dry_run)
 		return dry_run(&o);
 	if (!rc && !o.rest[0])

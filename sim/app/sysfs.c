@@ -350,7 +350,9 @@ const struct sysfs_mount *sysfs_mount(unsigned i)
 static void modules_render(struct tree *t)
 {
 	static const uint8_t empty[] = { 0xb0, 0x07, 0xf4, 0x57, 0, 2, 0, 1, 0, 0, 0, 0 };
-	static const char *const names[] = { "dep", "alias", "symbols", "builtin", "builtin.alias" };
+	static const char *const names[] = {
+		"dep", "alias", "symbols", "builtin", "builtin.alias",
+	};
 	struct utsname host = { .release = "" };
 
 	uname(&host);

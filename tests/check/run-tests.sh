@@ -4,8 +4,8 @@
 #
 #	run-tests.sh [-t LABEL] PROGRAM...
 #
-# A test prints "ok NAME", "not ok NAME" or "skip NAME REASON" lines (a leading "N.." plan and
-# "# comments" are fine) or CUnit's report; exit 77 is a skip whose reason is the last line. One that prints no
+# A test prints "ok NAME", "not ok NAME" or "skip NAME REASON" lines (a plan and "# comments" are
+# fine) or CUnit's report; exit 77 is a skip whose reason is the last line. One that prints no
 # verdict counts as one, by its exit status; one that fails without having said so counts as a
 # failure more. With $RUN_COUNTS set the counts are added there for the caller.
 # Each test gets TEST_TIMEOUT seconds (default 300).
@@ -55,7 +55,8 @@ for t in "$@"; do
 	printf '  %d.%03d s\n' $((took / 1000)) $((took % 1000))
 	if [ "$bad" -gt 0 ]; then
 		[ "$rc" -eq 124 ] && echo "     | took longer than $limit s"
-		{ grep -E '^ *not ok |FAILED$' "$log" | head -20; tail -n 40 "$log"; } | sed 's/^/     | /'
+		{ grep -E '^ *not ok |FAILED$' "$log" | head -20; tail -n 40 "$log"; } |
+			sed 's/^/     | /'
 		echo "     | exit status $rc of $t"
 	fi
 	grep -E '^ *skip ' "$log" | sed 's/^ */     | /'
