@@ -2,14 +2,15 @@
 /*
  * pci.h - what a device model gives to the bus and what the bus gives back.
  *
- * A model fills a struct pci_model, calls pci_func_new() and then builds: BARs, windows,
+ * A model fills a struct pci_identity, calls pci_func_new() and then builds: BARs, windows,
  * capabilities, MSI-X. pci_func_realize() seals the function: sizes are fixed, BAR addresses
- * and capability offsets assigned, the configuration space is complete. Only then does
- * include/ioapi.h show it.
+ * assigned, the configuration space is complete. Only then does include/ioapi.h show it, and
+ * only from then on does the bus own the model (ops->free).
  *
  * Lock order: domain -> function -> space. Model ops are called with the function's lock held
  * (pci_func_lock()); an op may be on a driver's thread, possibly inside a trap, so it allocates
- * nothing and waits no longer than the configured timeout.
+ * nothing and waits no longer than the configured timeout. Exceptions: free and orphan are
+ * called with no lock held and no other thread about.
  */
 #ifndef SIM_BUS_PCI_H
 #define SIM_BUS_PCI_H
@@ -31,7 +32,8 @@ struct space;
 /* Written by a device model, called by the bus. Complete: no NULL. */
 struct pci_model_ops {
 	const char *name;
-	/* A driver opened or closed the function. open may fail only for want of resources. */
+	/* A driver opened or closed the function; reset comes before open. open may fail only for
+	 * want of resources. No `unlocked` access is under way when close is called. */
 	int  (*open)(void *dev, struct err *e);
 	void (*close)(void *dev);
 	/* Power-on state. */
@@ -41,7 +43,8 @@ struct pci_model_ops {
 	/* MSI-X was turned on or off: the legacy register layout moves. */
 	void (*msix_changed)(void *dev, bool on);
 	/* The space's content changed (or the space itself: NULL, detached). 0 or -errno: the
-	 * mapping is then rolled back. */
+	 * mapping is then rolled back and this called again. Also called while closed (the space
+	 * is to be remembered, and may be named again) and after open, if there is a space. */
 	int  (*memory_changed)(void *dev, struct space *s);
 	/* Bus mastering, memory or I/O decoding changed (PCI_COMMAND_*). */
 	void (*command_changed)(void *dev, uint16_t command);
@@ -65,10 +68,13 @@ struct loop *pci_bus_loop(struct ioapi_bus *bus);
 void  pci_bus_set_owner(struct ioapi_bus *bus, void *owner, void (*owner_free)(void *owner));
 void *pci_bus_owner(const struct ioapi_bus *bus);
 
-/* "0000:00:04.0" or NULL for the next free slot from 00:04.0. -EEXIST if taken, -EINVAL. */
+/*
+ * bdf "0000:00:04.0" or NULL for the next free slot from 00:04.0. -EEXIST if taken, -EINVAL.
+ * The ops table must be complete and, like the device, outlive the function.
+ */
 int  pci_func_new(struct ioapi_bus *bus, const char *bdf, const struct pci_identity *ident,
 		  const struct pci_model_ops *ops, void *dev, struct ioapi_func **f, struct err *e);
-/* Seals and publishes. Before it, pci_func_free() undoes pci_func_new(). */
+/* Seals and publishes. Before it (or when it failed), pci_func_free() undoes pci_func_new(). */
 int  pci_func_realize(struct ioapi_func *f, struct err *e);
 void pci_func_free(struct ioapi_func *f);
 
@@ -87,41 +93,50 @@ uint64_t pci_func_bar_addr(const struct ioapi_func *f, unsigned bar);
 #define PCI_BAR_64  (1u << 1)	/* takes the next BAR too */
 #define PCI_BAR_MAP (1u << 2)	/* IOAPI_F_MMIO: a door may trap it */
 
-/* Declares a BAR; the size is rounded up to a power of two at realize. */
+/*
+ * Declares a BAR. Its size follows at realize from the windows in it (the highest place each
+ * has been at), rounded up to a power of two; memory BARs have at least 4 KiB.
+ */
 void pci_bar_add(struct ioapi_func *f, unsigned bar, uint32_t flags);
 
-/*
- * Puts a register block into a BAR at off. `repeat` > 1: the block repeats every `stride`
- * bytes and its index is told to the owner by `dev` + idx through the `at` callback.
- */
+/* A block of a BAR: either a register map or a pair of functions. */
 struct pci_window {
 	unsigned             bar;
 	uint64_t             off;
 	const struct regmap *map;
 	void                *dev;
-	/* Instead of a map, for blocks that are not registers (notify pages, MSI-X table). */
+	/* Instead of a map, for blocks that are not registers (notify pages, MSI-X table). Offsets
+	 * are relative to the window. NULL read: reads 0; NULL write: read-only. */
 	int (*read)(void *dev, uint64_t off, unsigned size, uint64_t *val);
 	int (*write)(void *dev, uint64_t off, unsigned size, uint64_t val);
 	uint64_t             len;	/* of the window when map is NULL */
 	const char          *name;
-	bool                 unlocked;	/* called without the function's lock: data path */
+	/* Called without the function's lock, between open and close only: what it touches must
+	 * stay valid in between (a kick eventfd stays open over resets). Cannot be moved. */
+	bool                 unlocked;
 };
+/* The struct is copied; the map, dev and name must outlive the function. */
 void pci_window_add(struct ioapi_func *f, const struct pci_window *w);
-/* Moves or removes the window whose map is m (legacy device config behind MSI-X vectors). */
+/*
+ * Moves the window whose map is m (legacy device config behind MSI-X vectors): lock held, or
+ * before realize. PCI_WINDOW_GONE takes it away until it is moved again.
+ */
+#define PCI_WINDOW_GONE UINT64_MAX
 void pci_window_move(struct ioapi_func *f, const struct regmap *m, uint64_t off);
 
 /*
- * Adds a capability of `len` bytes (header included; bytes 0-1 are filled in at realize) with
- * its content and the mask of bits a driver may write. Order of calls is list order. Returns
- * a handle for pci_cap_off().
+ * Adds a capability of `len` bytes (header included; bytes 0-1 are filled in here) with its
+ * content and the mask of bits a driver may write (NULL: none). Order of calls is list order.
+ * Returns a handle for pci_cap_off().
  */
 int pci_cap_add(struct ioapi_func *f, uint8_t id, const void *bytes, const void *writable,
 		unsigned len);
-unsigned pci_cap_off(const struct ioapi_func *f, int cap);	/* after realize */
+unsigned pci_cap_off(const struct ioapi_func *f, int cap);	/* known at once */
 
 /*
  * Code behind configuration bytes: called for a read before the bytes are taken and for a write
- * after they are stored, when the access touches [off, off + len). Offsets as after realize.
+ * after they are stored, when the access touches [off, off + len); off and size are those of the
+ * access. Either may be NULL. To be added before realize.
  */
 struct pci_cfg_hook {
 	unsigned off, len;
@@ -132,7 +147,7 @@ void pci_cfg_hook_add(struct ioapi_func *f, const struct pci_cfg_hook *h);
 /* The live byte array (lock held), for hooks. */
 uint8_t *pci_cfg_bytes(struct ioapi_func *f);
 
-/* A BAR access by the function itself: the virtio PCI_CFG window. Lock held. */
+/* A BAR access by the function itself: the virtio PCI_CFG window. Lock held; as ioapi_read(). */
 int pci_bar_access(struct ioapi_func *f, unsigned bar, uint64_t off, unsigned size, bool write,
 		   uint64_t *val);
 
@@ -144,12 +159,18 @@ void pci_msix_add(struct ioapi_func *f, unsigned bar, unsigned n);
 /*
  * The eventfd to signal for a vector: what a model hands to its back-end as call fd. While the
  * vector (or the function) is masked this is a private eventfd that collects pendings; -1 if
- * nobody listens. With MSI-X off, vector 0 and up answer -1 (INTx is pci_intx()).
+ * nobody listens. With MSI-X off every vector answers -1 (INTx is pci_intx()).
+ *
+ * Valid until ops->irq_changed() returns: an fd that was replaced is closed after it. A back-end
+ * may go on signalling the private one for a while; it is looked at again after an unmask.
  */
 int pci_func_irq_fd(struct ioapi_func *f, unsigned vector);
 /* Signals a vector from the device itself (configuration change). */
 void pci_func_irq(struct ioapi_func *f, unsigned vector);
-/* INTx level: signals the eventfd of IOAPI_IRQ_INTX on a rising level while MSI-X is off. */
+/*
+ * INTx level: shows in STATUS, and signals the eventfd of IOAPI_IRQ_INTX whenever the line comes
+ * to be asserted, that is, level && MSI-X off && INTx not disabled. Lock held, as above.
+ */
 void pci_intx(struct ioapi_func *f, bool level);
 
 #endif

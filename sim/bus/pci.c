@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: Apache-2.0
+// pci.c - the bus: addresses, functions in their order, building and sealing them.
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "sim/bus/internal.h"
+#include "sim/core/err.h"
+#include "sim/core/fault.h"
+
+#define SLOT_FIRST 4	/* on bus 0: below are what a machine has of its own */
+
+int pci_bus_new(struct ioapi_bus **out)
+{
+	struct ioapi_bus *bus = fault_zalloc(sizeof(*bus));
+	int rc;
+
+	if (!bus)
+		return -ENOMEM;
+	rc = loop_new(&bus->loop);
+	if (rc) {
+		free(bus);
+		return rc;
+	}
+	*out = bus;
+	return 0;
+}
+
+struct loop *pci_bus_loop(struct ioapi_bus *bus)
+{
+	return bus->loop;
+}
+
+/* ---- addresses ------------------------------------------------------------------------------ */
+
+/* "DDDD:BB:DD.F", hexadecimal, exactly so; or -EINVAL. */
+static int address_parse(const char *bdf, unsigned *address)
+{
+	static const char shape[] = "xxxx:xx:xx.x";
+	unsigned domain, bus, slot, function;
+
+	if (strlen(bdf) != sizeof(shape) - 1)
+		return -EINVAL;
+	for (unsigned i = 0; i < sizeof(shape) - 1; i++)
+		if (shape[i] == 'x' ? !isxdigit((unsigned char)bdf[i]) : bdf[i] != shape[i])
+			return -EINVAL;
+	sscanf(bdf, "%x:%x:%x.%x", &domain, &bus, &slot, &function);
+	if (slot > 31 || function > 7)
+		return -EINVAL;
+	*address = domain << 16 | bus << 8 | slot << 3 | function;
+	return 0;
+}
+
+static void address_format(unsigned a, char bdf[16])
+{
+	snprintf(bdf, 16, "%04x:%02x:%02x.%x", a >> 16 & 0xffff, a >> 8 & 0xff, a >> 3 & 31,
+		 a & 7);
+}
+
+/* Index of the first function at or above an address. Bus locked. */
+static unsigned place(const struct ioapi_bus *bus, unsigned address)
+{
+	unsigned i = 0;
+
+	while (i < bus->funcs && bus->func[i]->address < address)
+		i++;
+	return i;
+}
+
+static bool taken(const struct ioapi_bus *bus, unsigned address)
+{
+	unsigned i = place(bus, address);
+
+	return i < bus->funcs && bus->func[i]->address == address;
+}
+
+static unsigned address_next(const struct ioapi_bus *bus)
+{
+	unsigned address = SLOT_FIRST << 3;
+
+	/* Bounded by the number of functions. */
+	while (taken(bus, address))
+		address += 1 << 3;
+	return address;
+}
+
+/* ---- functions ------------------------------------------------------------------------------ */
+
+static void ops_check(const struct pci_model_ops *ops)
+{
+	assert(ops->name && ops->open && ops->close && ops->reset && ops->irq_changed);
+	assert(ops->msix_changed && ops->memory_changed && ops->command_changed);
+	assert(ops->stats && ops->orphan && ops->free);
+}
+
+/* Bus locked. */
+static int insert(struct ioapi_bus *bus, struct ioapi_func *f, const char *bdf, struct err *e)
+{
+	unsigned at;
+
+	if (bus->funcs == BUS_FUNCS_MAX)
+		return err_set(e, -ENOSPC, "%s: the bus is full", f->ident.id);
+	if (!bdf)
+		f->address = address_next(bus);
+	else if (address_parse(bdf, &f->address))
+		return err_set(e, -EINVAL, "%s: \"%s\" is no PCI address (DDDD:BB:DD.F)",
+			       f->ident.id, bdf);
+	address_format(f->address, f->bdf);
+	if (taken(bus, f->address))
+		return err_set(e, -EEXIST, "%s: PCI address %s is taken", f->ident.id, f->bdf);
+	at = place(bus, f->address);
+	memmove(&bus->func[at + 1], &bus->func[at], (bus->funcs - at) * sizeof(bus->func[0]));
+	bus->func[at] = f;
+	bus->funcs++;
+	return 0;
+}
+
+int pci_func_new(struct ioapi_bus *bus, const char *bdf, const struct pci_identity *ident,
+		 const struct pci_model_ops *ops, void *dev, struct ioapi_func **out,
+		 struct err *e)
+{
+	struct ioapi_func *f = fault_zalloc(sizeof(*f));
+	int rc;
+
+	ops_check(ops);
+	if (!f)
+		return err_set(e, -ENOMEM, "%s: out of memory", ident->id);
+	f->bus = bus;
+	f->ident = *ident;
+	f->ops = ops;
+	f->dev = dev;
+	f->intx_fd = f->req_fd = -1;
+	cfg_build(f);
+	lock_take(&bus->lock);
+	rc = insert(bus, f, bdf, e);
+	lock_drop(&bus->lock);
+	if (rc) {
+		free(f);
+		return rc;
+	}
+	*out = f;
+	return 0;
+}
+
+int pci_func_realize(struct ioapi_func *f, struct err *e)
+{
+	int rc;
+
+	assert(!f->realized);
+	rc = msix_build(f);
+	if (rc)
+		return err_set(e, rc, "%s: out of memory", f->ident.id);
+	lock_take(&f->bus->lock);
+	rc = bar_layout(f, e);
+	if (!rc) {
+		cfg_power_on(f);
+		f->realized = true;
+	}
+	lock_drop(&f->bus->lock);
+	return rc;
+}
+
+static void destroy(struct ioapi_func *f)
+{
+	msix_free(f);
+	bar_free(f);
+	free(f);
+}
+
+void pci_func_free(struct ioapi_func *f)
+{
+	struct ioapi_bus *bus;
+	unsigned at;
+
+	if (!f)
+		return;
+	assert(!f->realized);
+	bus = f->bus;
+	lock_take(&bus->lock);
+	at = place(bus, f->address);
+	bus->funcs--;
+	memmove(&bus->func[at], &bus->func[at + 1], (bus->funcs - at) * sizeof(bus->func[0]));
+	lock_drop(&bus->lock);
+	destroy(f);
+}
+
+struct lock *pci_func_lock(struct ioapi_func *f)
+{
+	return &f->lock;
+}
+
+struct space *pci_func_space(struct ioapi_func *f)
+{
+	return f->domain ? f->domain->space : NULL;
+}
+
+/* ---- the end of it all ---------------------------------------------------------------------- */
+
+void ioapi_bus_close(struct ioapi_bus *bus)
+{
+	if (!bus)
+		return;
+	for (unsigned i = 0; i < bus->funcs; i++)
+		ioapi_close(bus->func[i]);
+	/* Sources live in the models: no callback may be on its way when those go. */
+	loop_stop(bus->loop);
+	for (unsigned i = 0; i < bus->funcs; i++) {
+		struct ioapi_func *f = bus->func[i];
+
+		if (f->realized)
+			f->ops->free(f->dev);
+		destroy(f);
+	}
+	domains_forget(bus);
+	loop_free(bus->loop);
+	free(bus);
+}
+
+void ioapi_bus_orphan(struct ioapi_bus *bus)
+{
+	bus->dead = true;
+	bus->lock = (struct lock){ 0 };
+	for (unsigned i = 0; i < bus->funcs; i++) {
+		struct ioapi_func *f = bus->func[i];
+
+		f->lock = (struct lock){ 0 };
+		f->gate = 0;
+		f->in_flight = 0;
+		f->domain = NULL;
+		if (f->realized)
+			f->ops->orphan(f->dev);
+		irq_drop(f);
+	}
+	domains_orphan(bus);
+	loop_orphan(bus->loop);
+}
+
+struct ioapi_func *ioapi_bus_func(struct ioapi_bus *bus, unsigned i)
+{
+	struct ioapi_func *f = NULL;
+
+	if (lock_take(&bus->lock))
+		return NULL;
+	for (unsigned k = 0; k < bus->funcs && !f; k++)
+		if (bus->func[k]->realized && i-- == 0)
+			f = bus->func[k];
+	lock_drop(&bus->lock);
+	return f;
+}
+
+struct ioapi_func *ioapi_bus_find(struct ioapi_bus *bus, const char *bdf)
+{
+	struct ioapi_func *f = NULL;
+	unsigned address, at;
+
+	if (address_parse(bdf, &address) || lock_take(&bus->lock))
+		return NULL;
+	at = place(bus, address);
+	if (at < bus->funcs && bus->func[at]->address == address && bus->func[at]->realized)
+		f = bus->func[at];
+	lock_drop(&bus->lock);
+	return f;
+}
