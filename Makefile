@@ -65,7 +65,8 @@ may_virtio := virtio vhost bus ring mem core
 may_backend := backend ring mem core
 may_live   := live virtio vhost ring mem core
 may_ctl    := ctl core
-may_app    := app $(filter-out app,$(FOLDERS))
+may_app    := app $(filter-out app backend,$(FOLDERS))
+may_host   := app $(filter-out app,$(FOLDERS))
 may_shim   := shim $(may_app)
 may_wire   := vhost ring mem core
 
@@ -73,12 +74,13 @@ may_wire   := vhost ring mem core
 
 .DEFAULT_GOAL := all
 .PHONY: all check unit wire shim e2e bench demo install uninstall cover tidy layers setup help \
-	clean check-run syntax programs threaded
+	clean syntax programs tests threaded
 .DELETE_ON_ERROR:
 .SECONDARY:
 
 all: $(OUT)				## build podpci and libpodpci.so into $(B)/
 programs: $(UNIT) $(WIRE)
+tests: $(UNIT) $(WIRE) $(SHIM) $(E2E)
 threaded: $(THREADED)
 
 check:					## everything CI runs; installs what is missing first
@@ -181,14 +183,16 @@ $(B)/lib/libpodpci.so: $(call objects,$(SHIM_SRC)) $(call archives,$(may_app)) $
 		$(call objects,$(SHIM_SRC)) -Wl,--start-group $(call archives,$(may_app)) \
 		-Wl,--end-group $(LIBS)
 
+# $(1): source, $(2): archives. Only the host's daemons contain back-ends.
 define main_program
-$(B)/bin/$(subst _,-,$(basename $(notdir $(1)))): $(call objects,$(1)) $(call archives,$(may_app))
+$(B)/bin/$(subst _,-,$(basename $(notdir $(1)))): $(call objects,$(1)) $(call archives,$(2))
 	$(call say,LD,$$@)
 	$(Q)mkdir -p $$(@D)
-	$(Q)$(CC) $(ALL_LDFLAGS) -o $$@ $$< -Wl,--start-group $(call archives,$(may_app)) \
-		-Wl,--end-group $(LIBS)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $$@ $$< -Wl,--start-group $(call archives,$(2)) \
+		-Wl,--end-group $$(call pkg,$(1),--libs) $(LIBS)
 endef
-$(foreach m,$(MAINS),$(eval $(call main_program,$(m))))
+$(foreach m,$(MAINS),$(eval $(call main_program,$(m),$(may_$(if $(findstring \
+	podpci.c,$(m)),app,host)))))
 
 # $(1): program, $(2): archives
 define test_program

@@ -1,0 +1,101 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# check.sh - everything CI runs, in the order in which it is cheapest to fail.
+#
+# Called by `make check` with B (build directory) and MAKE. Ends with the counts of all that ran,
+# alone on the last line; fails if anything failed.
+
+cd "$(dirname "$0")/../.." || exit 1
+MAKE=${MAKE:-make} B=${B:-build}
+JOBS=${JOBS:-$(nproc)}
+# Inner makes get their own jobs and variables.
+unset MAKEFLAGS MFLAGS MAKELEVEL SAN CC
+mkdir -p "$B" || exit 1
+RUN_COUNTS=$(mktemp)
+LOG=$(mktemp)
+export RUN_COUNTS B
+trap 'rm -f "$RUN_COUNTS" "$LOG"' EXIT
+trap 'exit 130' INT TERM HUP
+shopt -s nullglob
+
+seconds() {
+	local now=${EPOCHREALTIME/[.,]/}
+	printf '%d.%d' $(((now - $1) / 1000000)) $(((now - $1) / 100000 % 10))
+}
+BEGAN=${EPOCHREALTIME/[.,]/}
+
+stage() {
+	printf '\n== %s\n' "$*"
+}
+
+# one NAME COMMAND...: a step that is one verdict; its output is shown if it fails
+one() {
+	local name=$1 start=${EPOCHREALTIME/[.,]/}
+	shift
+	if "$@" >"$LOG" 2>&1; then
+		printf 'ok   %-45s %s s\n' "$name" "$(seconds "$start")"
+		echo 1 0 0 >>"$RUN_COUNTS"
+		return 0
+	fi
+	printf 'FAIL %-45s %s s\n' "$name" "$(seconds "$start")"
+	tail -n 40 "$LOG" | sed 's/^/     | /'
+	echo 0 1 0 >>"$RUN_COUNTS"
+	return 1
+}
+
+build() {	# NAME MAKE-ARGUMENTS...
+	local name=$1
+	shift
+	one "$name" "$MAKE" -j"$JOBS" --no-print-directory -k "$@"
+}
+
+# ThreadSanitizer of gcc 12 does not know the wider address randomisation of newer kernels.
+threads_run() {
+	[ $# -gt 0 ] || return 0
+	if setarch -R true 2>/dev/null; then
+		setarch -R tests/check/run-tests.sh -t tsan "$@"
+	else
+		tests/check/run-tests.sh -t tsan "$@"
+	fi
+}
+
+export ASAN_OPTIONS=detect_leaks=1:abort_on_error=0:detect_stack_use_after_return=1
+export UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
+export TSAN_OPTIONS=halt_on_error=0:second_deadlock_stack=1
+
+stage "setup"
+deploy/setup.sh || echo "setup: incomplete; going on with what is there"
+
+stage "build"
+build "gcc" B="$B" all tests
+build "clang" B="$B/clang" CC=clang syntax
+build "gcc, AddressSanitizer" B="$B/asan" SAN=address,undefined programs
+build "gcc, ThreadSanitizer" B="$B/tsan" SAN=thread threaded
+
+stage "style"
+one "layers" tests/check/layers.sh
+one "tidy" tests/check/tidy.sh
+for script in tests/check/also-*.sh; do
+	one "$(basename "$script" .sh)" "$script"
+done
+
+stage "unit and wire tests under AddressSanitizer and UBSan"
+units=("$B"/asan/tests/unit/* "$B"/asan/tests/wire/*)
+[ ${#units[@]} -eq 0 ] || tests/check/run-tests.sh -t asan "${units[@]}"
+
+stage "tests with threads under ThreadSanitizer"
+threads_run "$B"/tsan/tests/unit/* "$B"/tsan/tests/wire/*
+
+stage "the preload library"
+"$MAKE" --no-print-directory -s B="$B" shim
+
+stage "end to end"
+"$MAKE" --no-print-directory -s B="$B" e2e
+
+awk -v took="$(seconds "$BEGAN")" '
+	{ p += $1; f += $2; s += $3 }
+	END {
+		printf "\ntook %s s\n", took
+		printf "%d passed, %d failed, %d skipped\n", p, f, s
+		exit f > 0 || p == 0
+	}' "$RUN_COUNTS"
