@@ -1,0 +1,380 @@
+// SPDX-License-Identifier: Apache-2.0
+// coalesce.c - files by base address, ranges sorted by address; see coalesce.h.
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <linux/magic.h>
+#include <linux/memfd.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+
+#include "include/ioapi.h"
+#include "pmd-shim/coalesce.h"
+#include "pmd-shim/fdtab.h"
+#include "pmd-shim/real.h"
+#include "pmd-shim/shim.h"
+#include "sim/core/fd.h"
+#include "sim/core/log.h"
+#include "sim/core/sys.h"
+
+struct file {
+	int       fd;
+	uintptr_t base;
+	uint64_t  size, page;
+};
+
+struct range {
+	uintptr_t    start, end;
+	struct file *file;
+};
+
+static struct file files[COALESCE_FILES_MAX];
+static unsigned n_files;
+static struct range ranges[COALESCE_RANGES_MAX];	/* sorted, disjoint, neighbours merged */
+static unsigned n_ranges;
+static struct lock changes;
+static bool told_fallback;
+
+bool coalesce_any(void)
+{
+	return __atomic_load_n(&n_ranges, __ATOMIC_RELAXED) != 0;
+}
+
+/* ---- ranges (lock held) -------------------------------------------------------------------- */
+
+/* Index of the first range that ends after addr. */
+static unsigned range_from(uintptr_t addr)
+{
+	unsigned lo = 0, hi = n_ranges;
+
+	while (lo < hi) {
+		unsigned mid = (lo + hi) / 2;
+
+		if (ranges[mid].end <= addr)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo;
+}
+
+static void range_insert(unsigned at, struct range r)
+{
+	memmove(&ranges[at + 1], &ranges[at], (n_ranges - at) * sizeof(r));
+	ranges[at] = r;
+	__atomic_store_n(&n_ranges, n_ranges + 1, __ATOMIC_RELAXED);
+}
+
+static void range_remove(unsigned at)
+{
+	__atomic_store_n(&n_ranges, n_ranges - 1, __ATOMIC_RELAXED);
+	memmove(&ranges[at], &ranges[at + 1], (n_ranges - at) * sizeof(ranges[0]));
+}
+
+/* The range is free of others. */
+static void range_add(uintptr_t start, uintptr_t end, struct file *file)
+{
+	unsigned at = range_from(start);
+
+	if (at && ranges[at - 1].end == start && ranges[at - 1].file == file) {
+		ranges[--at].end = end;
+	} else if (at < n_ranges && ranges[at].start == end && ranges[at].file == file) {
+		ranges[at].start = start;
+	} else {
+		range_insert(at, (struct range){ start, end, file });
+		return;
+	}
+	if (at + 1 < n_ranges && ranges[at + 1].start == ranges[at].end &&
+	    ranges[at + 1].file == file) {
+		ranges[at].end = ranges[at + 1].end;
+		range_remove(at + 1);
+	}
+}
+
+static void punch(const struct file *f, uintptr_t start, uintptr_t end)
+{
+	sys_call(SYS_fallocate, f->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+		 (off_t)(start - f->base), (off_t)(end - start));
+}
+
+/* Room for one range more is left by coalesce_mmap(), which a cut in the middle may take. */
+static void range_cut(uintptr_t start, uintptr_t end, bool give_back)
+{
+	unsigned i = range_from(start);
+
+	while (i < n_ranges && ranges[i].start < end) {
+		struct range was = ranges[i];
+		uintptr_t from = was.start > start ? was.start : start;
+		uintptr_t to = was.end < end ? was.end : end;
+
+		if (give_back)
+			punch(was.file, from, to);
+		range_remove(i);
+		if (was.start < from)
+			range_insert(i++, (struct range){ was.start, from, was.file });
+		if (to < was.end && n_ranges < COALESCE_RANGES_MAX)
+			range_insert(i++, (struct range){ to, was.end, was.file });
+	}
+}
+
+static void forget(const void *addr, size_t len, bool give_back)
+{
+	uintptr_t start = (uintptr_t)addr;
+
+	if (!coalesce_any() || !fdtab_owned() || lock_take(&changes))
+		return;
+	range_cut(start, start + len, give_back);
+	lock_drop(&changes);
+}
+
+void coalesce_forget(const void *addr, size_t len)
+{
+	forget(addr, len, true);
+}
+
+void coalesce_leave(const void *addr, size_t len)
+{
+	forget(addr, len, false);
+}
+
+uint64_t coalesce_find(uint64_t va, uint64_t len, int *fd, uint64_t *off)
+{
+	uint64_t found = 0;
+	unsigned i;
+
+	if (!coalesce_any() || lock_take(&changes))
+		return 0;
+	i = range_from(va);
+	if (i < n_ranges && ranges[i].start <= va) {
+		found = ranges[i].end - va < len ? ranges[i].end - va : len;
+		*fd = ranges[i].file->fd;
+		*off = va - ranges[i].file->base;
+	}
+	lock_drop(&changes);
+	return found;
+}
+
+/* ---- files (lock held) --------------------------------------------------------------------- */
+
+/* A nameless file in the directory the original is or was in, if that is the same mount. */
+static long open_beside(int original)
+{
+	char link[40], path[PATH_MAX], *slash;
+	struct stat want, got;
+	long n, fd;
+
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", original);
+	n = sys_call(SYS_readlink, link, path, sizeof(path) - 1);
+	if (n <= 0 || path[0] != '/')
+		return -ENOENT;
+	path[n] = '\0';
+	slash = strrchr(path, '/');
+	slash[slash == path] = '\0';
+	fd = sys_call(SYS_open, path, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return fd;
+	if (sys_call(SYS_fstat, original, &want) < 0 || sys_call(SYS_fstat, (int)fd, &got) < 0 ||
+	    want.st_dev != got.st_dev) {
+		sys_call(SYS_close, (int)fd);
+		return -EXDEV;
+	}
+	return fd;
+}
+
+/* Sealed: a back-end need not fear that the file shrinks under it. */
+static long open_memfd(uint64_t page)
+{
+	unsigned log2 = (unsigned)__builtin_ctzll(page);
+	long fd = sys_call(SYS_memfd_create, "podpci:memory",
+			   MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_HUGETLB | log2 << MFD_HUGE_SHIFT);
+
+	if (fd >= 0)
+		sys_call(SYS_fcntl, (int)fd, F_ADD_SEALS, F_SEAL_SHRINK);
+	return fd;
+}
+
+static struct file *file_new(uintptr_t base, uint64_t page, int original)
+{
+	struct file *f = &files[n_files];
+	long fd;
+
+	if (n_files == COALESCE_FILES_MAX)
+		return NULL;
+	fd = open_beside(original);
+	if (fd < 0)
+		fd = open_memfd(page);
+	if (fd >= 0)
+		fd = fd_keep((int)fd);
+	if (fd < 0)
+		return NULL;
+	*f = (struct file){ .fd = (int)fd, .base = base, .page = page };
+	n_files++;
+	return f;
+}
+
+static struct file *file_for(uintptr_t addr, uint64_t page, int original)
+{
+	for (unsigned i = 0; i < n_files; i++) {
+		struct file *f = &files[i];
+
+		if (f->page == page && addr >= f->base &&
+		    addr - f->base <= f->size + COALESCE_GAP_MAX)
+			return f;
+	}
+	return file_new(addr, page, original);
+}
+
+/* ---- originals ----------------------------------------------------------------------------- */
+
+/* Files this process mapped at no fixed address: it may have touched their pages itself. */
+static uint64_t *noted;			/* open addressing, 0: free */
+static unsigned n_noted;
+
+static uint64_t key_of(const struct stat *st)
+{
+	return (uint64_t)st->st_ino ^ (uint64_t)st->st_dev << 44 ^ UINT64_C(1) << 63;
+}
+
+static uint64_t *slot_of(uint64_t key)
+{
+	uint64_t i = key * UINT64_C(0x9e3779b97f4a7c15) >> 48;
+
+	_Static_assert(COALESCE_NOTED_MAX == 65536, "16 bits of hash");
+	while (noted[i] && noted[i] != key)
+		i = (i + 1) % COALESCE_NOTED_MAX;
+	return &noted[i];
+}
+
+/* Lock held. */
+static void note(const struct stat *st)
+{
+	uint64_t *slot;
+
+	if (!noted) {
+		void *p = real.mmap(NULL, COALESCE_NOTED_MAX * sizeof(*noted),
+				    PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+		if (p == MAP_FAILED)
+			return;
+		noted = p;
+	}
+	slot = slot_of(key_of(st));
+	if (*slot || n_noted == COALESCE_NOTED_MAX / 2)
+		return;
+	*slot = key_of(st);
+	n_noted++;
+}
+
+static bool is_zero(int fd, off_t off, size_t len)
+{
+	uint64_t *p = real.mmap(NULL, len, PROT_READ, MAP_SHARED, fd, off);
+	size_t i = 0;
+
+	if (p == MAP_FAILED)
+		return false;
+	while (i < len / sizeof(*p) && !p[i])
+		i++;
+	real.munmap(p, len);
+	return i == len / sizeof(*p);
+}
+
+/* Whether the original's pages hold nothing; pages the process allocated are given up then. */
+static bool is_empty(int fd, const struct stat *st, off_t off, size_t len)
+{
+	if (!st->st_blocks)
+		return true;
+	if (!noted || !*slot_of(key_of(st)) || !is_zero(fd, off, len))
+		return false;
+	return sys_call(SYS_fallocate, fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, off,
+			(off_t)len) == 0;
+}
+
+/* ---- mapping ------------------------------------------------------------------------------- */
+
+/* The page size if fd is a hugetlbfs file and memory is to be coalesced, else 0. */
+static uint64_t wanted(int flags, int fd)
+{
+	struct ioapi_bus *bus;
+	struct statfs fs;
+
+	if ((flags & MAP_TYPE) != MAP_SHARED || fd < 0 || (flags & MAP_ANONYMOUS) ||
+	    !shim_present() || fd_is_kept(fd))
+		return 0;
+	if (sys_call(SYS_fstatfs, fd, &fs) < 0 || fs.f_type != HUGETLBFS_MAGIC)
+		return 0;
+	bus = shim_bus();
+	return bus && ioapi_bus_func(bus, 0) && shim_option("coalesce") ? (uint64_t)fs.f_bsize : 0;
+}
+
+static void tell_fallback(int rc)
+{
+	if (told_fallback)
+		return;
+	told_fallback = true;
+	log_warn("memory", "cannot coalesce hugepages (%s): a back-end may be offered more "
+		 "regions than it takes", strerror(-rc));
+}
+
+/* Lock held. */
+static long map_here(uintptr_t addr, size_t len, int prot, int flags, int fd, uint64_t page)
+{
+	struct file *f = file_for(addr, page, fd);
+	uint64_t off, end;
+	long rc = 0;
+	void *at;
+
+	if (!f || n_ranges + 2 > COALESCE_RANGES_MAX) {
+		tell_fallback(-ENOMEM);
+		return COALESCE_NOT_OURS;
+	}
+	off = addr - f->base;
+	end = off + len;
+	if (end > f->size)
+		rc = sys_call(SYS_ftruncate, f->fd, (off_t)end);
+	if (rc < 0) {
+		tell_fallback((int)rc);
+		return COALESCE_NOT_OURS;
+	}
+	f->size = end > f->size ? end : f->size;
+	range_cut(addr, addr + len, true);
+	at = real.mmap((void *)addr, len, prot, flags, f->fd, (off_t)off);
+	if (at == MAP_FAILED) {
+		tell_fallback(-errno);
+		return COALESCE_NOT_OURS;
+	}
+	range_add(addr, addr + len, f);
+	return (long)at;
+}
+
+long coalesce_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t off)
+{
+	uint64_t page = wanted(flags, fd);
+	long at = COALESCE_NOT_OURS;
+	struct stat st;
+
+	if (!page || !len || sys_call(SYS_fstat, fd, &st) < 0 || lock_take(&changes))
+		return COALESCE_NOT_OURS;
+	if (!(flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)))
+		note(&st);
+	else if (!(((uintptr_t)addr | len | (uint64_t)off) % page) && is_empty(fd, &st, off, len))
+		at = map_here((uintptr_t)addr, len, prot, flags, fd, page);
+	lock_drop(&changes);
+	return at;
+}
+
+void coalesce_fork_begin(void)
+{
+	lock_take(&changes);
+}
+
+void coalesce_fork_end(bool child)
+{
+	if (child) {
+		__atomic_store_n(&n_ranges, 0, __ATOMIC_RELAXED);
+		n_files = 0;
+	}
+	lock_drop(&changes);
+}

@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: Apache-2.0
+// dma.c - coalesced memory is known; for the rest /proc says which file is mapped where.
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "include/ioapi.h"
+#include "pmd-shim/coalesce.h"
+#include "pmd-shim/dma.h"
+#include "pmd-shim/maps.h"
+#include "sim/core/fd.h"
+#include "sim/core/log.h"
+#include "sim/core/sys.h"
+
+#define OPENED_MAX 64		/* files without a descriptor in the process, in one mapping */
+
+/* All of it under shim_lock, and sized so that only what is used takes memory. */
+static struct {
+	uint64_t va, iova, end;		/* what is not yet found */
+	struct ioapi_dma pieces[DMA_PIECES_MAX];
+	unsigned n;
+	struct fd_row {
+		dev_t    dev;
+		uint64_t ino;
+		int      fd;
+	} fds[DMA_FDS_MAX];
+	unsigned n_fds;
+	bool listed;
+	int opened[OPENED_MAX];		/* by us, to be closed after */
+	unsigned n_opened;
+} look;
+
+static bool file_of(int fd, dev_t *dev, uint64_t *ino)
+{
+	struct stat st;
+
+	if (sys_call(SYS_fstat, fd, &st) < 0 || !S_ISREG(st.st_mode))
+		return false;
+	*dev = st.st_dev;
+	*ino = st.st_ino;
+	return true;
+}
+
+/* A descriptor the back-end could map for writing. */
+static void note_fd(int fd)
+{
+	struct fd_row *row = &look.fds[look.n_fds];
+	long mode = sys_call(SYS_fcntl, fd, F_GETFL);
+
+	if (look.n_fds == DMA_FDS_MAX || mode < 0 || (mode & O_ACCMODE) != O_RDWR)
+		return;
+	if (!file_of(fd, &row->dev, &row->ino))
+		return;
+	row->fd = fd;
+	look.n_fds++;
+}
+
+struct dirent_head {		/* linux_dirent64, which has no header */
+	uint64_t       ino;
+	int64_t        off;
+	unsigned short len;
+	unsigned char  type;
+	char           name[];
+};
+
+static int number_of(const char *name)
+{
+	int n = 0;
+
+	if (*name < '0' || *name > '9')
+		return -1;
+	for (; *name >= '0' && *name <= '9'; name++)
+		n = n * 10 + (*name - '0');
+	return n;
+}
+
+static void list_fds(void)
+{
+	long dir = sys_call(SYS_open, "/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC), n;
+	static char buf[16 * 1024] __attribute__((aligned(8)));
+
+	look.n_fds = 0;
+	look.listed = true;
+	if (dir < 0)
+		return;
+	while ((n = sys_call(SYS_getdents64, (int)dir, buf, sizeof(buf))) > 0) {
+		for (long at = 0; at < n;) {
+			struct dirent_head *d = (struct dirent_head *)(buf + at);
+			int fd = number_of(d->name);
+
+			if (fd >= 0 && fd != dir)
+				note_fd(fd);
+			at += d->len;
+		}
+	}
+	sys_call(SYS_close, (int)dir);
+}
+
+/* Opens a path and keeps the descriptor till the end if it is the mapped file. */
+static int try_path(const char *path, const struct maps_row *r)
+{
+	uint64_t ino;
+	dev_t dev;
+	long fd;
+
+	if (look.n_opened == OPENED_MAX)
+		return -1;
+	fd = sys_call(SYS_open, path, O_RDWR | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	if (fd < 0)
+		return -1;
+	if (!file_of((int)fd, &dev, &ino) || dev != r->dev || ino != r->ino) {
+		sys_call(SYS_close, (int)fd);
+		return -1;
+	}
+	look.opened[look.n_opened++] = (int)fd;
+	return (int)fd;
+}
+
+/* A descriptor of the mapped file: the process's own, or by its name, or through map_files. */
+static int fd_of(const struct maps_row *r)
+{
+	char link[80];
+	int fd;
+
+	if (!look.listed)
+		list_fds();
+	for (unsigned i = 0; i < look.n_fds; i++)
+		if (look.fds[i].ino == r->ino && look.fds[i].dev == r->dev)
+			return look.fds[i].fd;
+	fd = r->path[0] == '/' ? try_path(r->path, r) : -1;
+	if (fd >= 0)
+		return fd;
+	/* Only with CAP_CHECKPOINT_RESTORE. */
+	snprintf(link, sizeof(link), "/proc/self/map_files/%llx-%llx",
+		 (unsigned long long)r->start, (unsigned long long)r->end);
+	return try_path(link, r);
+}
+
+/* Adds [look.va, look.va + len), which is off in fd, to the last piece or as a new one. */
+static int add_piece(int fd, uint64_t off, uint64_t len)
+{
+	struct ioapi_dma *p = look.n ? &look.pieces[look.n - 1] : NULL;
+
+	if (p && p->fd == fd && p->off + p->size == off) {
+		p->size += len;
+	} else {
+		if (look.n == DMA_PIECES_MAX)
+			return -E2BIG;
+		look.pieces[look.n++] = (struct ioapi_dma){
+			.iova = look.iova, .size = len, .va = (void *)(uintptr_t)look.va,
+			.fd = fd, .off = off,
+		};
+	}
+	look.va += len;
+	look.iova += len;
+	return 0;
+}
+
+static int refuse(const char *what)
+{
+	log_error("dma", "memory at 0x%llx is %s and cannot be lent to a device: use hugepages, or "
+		  "the EAL options --in-memory or --no-huge", (unsigned long long)look.va, what);
+	return -EFAULT;
+}
+
+static int take_mapping(const struct maps_row *r, void *arg)
+{
+	uint64_t end = r->end < look.end ? r->end : look.end;
+	int fd;
+
+	if (r->start > look.va)
+		return refuse("not mapped");
+	if (!r->shared)
+		return refuse(r->ino ? "a private mapping" : "private");
+	fd = fd_of(r);
+	if (fd < 0)
+		return refuse("of a file that cannot be opened");
+	return add_piece(fd, r->off + (look.va - r->start), end - look.va);
+}
+
+static int find_pieces(void)
+{
+	int fd, rc;
+
+	while (look.va < look.end) {
+		uint64_t off, len = coalesce_find(look.va, look.end - look.va, &fd, &off);
+		uint64_t before = look.va;
+
+		if (len) {
+			rc = add_piece(fd, off, len);
+			if (rc < 0)
+				return rc;
+			continue;
+		}
+		/* The rest, which may run into coalesced memory: those are files like others. */
+		rc = maps_walk(look.va, look.end, take_mapping, NULL);
+		if (rc < 0)
+			return rc;
+		if (look.va == before)
+			return refuse("not mapped");
+	}
+	return 0;
+}
+
+int dma_map(struct ioapi_domain *d, uint64_t va, uint64_t iova, uint64_t size)
+{
+	int rc;
+
+	if (va + size < va)
+		return -EINVAL;
+	look.va = va;
+	look.iova = iova;
+	look.end = va + size;
+	look.n = look.n_opened = 0;
+	look.listed = false;
+	rc = find_pieces();
+	if (!rc)
+		rc = ioapi_dma_map(d, look.pieces, look.n);
+	for (unsigned i = 0; i < look.n_opened; i++)
+		sys_call(SYS_close, look.opened[i]);
+	return rc;
+}

@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: Apache-2.0
+// trap.c - see trap.h. Readers of the table are handlers: an entry is valid while len is not 0.
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <ucontext.h>
+
+#include "include/ioapi.h"
+#include "pmd-shim/insn_x86.h"
+#include "pmd-shim/sig.h"
+#include "pmd-shim/trap.h"
+#include "sim/core/guard.h"
+#include "sim/core/lock.h"
+#include "sim/core/log.h"
+
+struct area {
+	uintptr_t start;
+	size_t    len;			/* written last, cleared first */
+	uint64_t  off;
+	unsigned  region;
+	struct ioapi_func *f;
+};
+
+static struct area areas[TRAP_AREAS_MAX];
+static unsigned areas_used;		/* entries that ever held something */
+static unsigned areas_live;
+static struct lock changes;
+static uint64_t counters[TRAP_COUNTERS];
+
+/* Encoding order of the registers. */
+static const int gregs[16] = {
+	REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP, REG_RSI, REG_RDI,
+	REG_R8, REG_R9, REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15,
+};
+
+static void count(enum trap_counter c)
+{
+	__atomic_add_fetch(&counters[c], 1, __ATOMIC_RELAXED);
+}
+
+uint64_t trap_count(enum trap_counter c)
+{
+	return __atomic_load_n(&counters[c], __ATOMIC_RELAXED);
+}
+
+static const struct area *area_at(uintptr_t addr)
+{
+	unsigned used = __atomic_load_n(&areas_used, __ATOMIC_ACQUIRE);
+
+	for (unsigned i = 0; i < used; i++) {
+		size_t len = __atomic_load_n(&areas[i].len, __ATOMIC_ACQUIRE);
+
+		if (addr - areas[i].start < len)
+			return &areas[i];
+	}
+	return NULL;
+}
+
+/* Code may end at a page that cannot be read: the last bytes are then fetched with care. */
+static size_t fetch(const uint8_t *rip, uint8_t bytes[INSN_LEN_MAX])
+{
+	size_t page = 4096 - ((uintptr_t)rip & 4095);
+
+	memset(bytes, 0, INSN_LEN_MAX);
+	if (page >= INSN_LEN_MAX) {
+		memcpy(bytes, rip, INSN_LEN_MAX);
+		return INSN_LEN_MAX;
+	}
+	memcpy(bytes, rip, page);
+	return guard_copy(bytes + page, rip + page, INSN_LEN_MAX - page) ? page : INSN_LEN_MAX;
+}
+
+static __attribute__((noinline)) void complain(const uint8_t *bytes, const void *rip,
+					       const void *addr)
+{
+	static const char digits[] = "0123456789abcdef";
+	char text[3 * INSN_LEN_MAX + 1];
+
+	for (unsigned i = 0; i < INSN_LEN_MAX; i++) {
+		text[3 * i] = digits[bytes[i] >> 4];
+		text[3 * i + 1] = digits[bytes[i] & 15];
+		text[3 * i + 2] = ' ';
+	}
+	text[3 * INSN_LEN_MAX - 1] = '\0';
+	log_error("trap", "the instruction at %p (%s) accesses the device register at %p in a way "
+		  "that is not simulated: only mov forms are", rip, text, addr);
+}
+
+/* Makes the access the instruction wants and steps over it. */
+static bool serve(const struct area *a, uintptr_t addr, ucontext_t *uc)
+{
+	greg_t *regs = uc->uc_mcontext.gregs;
+	const uint8_t *rip = (const uint8_t *)regs[REG_RIP];
+	uint64_t off = a->off + (addr - a->start), val = ~UINT64_C(0);
+	uint8_t bytes[INSN_LEN_MAX];
+	struct insn i;
+	greg_t *reg;
+
+	if (insn_decode(&i, bytes, fetch(rip, bytes))) {
+		count(TRAPS_UNKNOWN);
+		complain(bytes, rip, (const void *)addr);
+		return false;
+	}
+	reg = &regs[gregs[i.reg]];
+	count(TRAPS_SERVED);
+	if (i.kind == INSN_LOAD) {
+		ioapi_read(a->f, a->region, off, i.mem, &val);
+		*reg = (greg_t)insn_result(&i, (uint64_t)*reg, val);
+	} else {
+		ioapi_write(a->f, a->region, off, i.mem, insn_source(&i, (uint64_t)*reg));
+	}
+	regs[REG_RIP] += i.len;
+	return true;
+}
+
+static void on_fault(int sig, siginfo_t *info, void *ucontext)
+{
+	uintptr_t addr = (uintptr_t)info->si_addr;
+	const struct area *a;
+	int saved = errno;
+
+	if (guard_fix(ucontext))
+		return;
+	a = sig == SIGSEGV && info->si_code > 0 ? area_at(addr) : NULL;
+	if (!a || !serve(a, addr, ucontext)) {
+		count(TRAPS_FOREIGN);
+		sig_pass_on(sig, info, ucontext);
+	}
+	errno = saved;
+}
+
+int trap_install(void)
+{
+	return sig_install(on_fault);
+}
+
+bool trap_any(void)
+{
+	return __atomic_load_n(&areas_live, __ATOMIC_RELAXED) != 0;
+}
+
+bool trap_touches(const void *addr, size_t len)
+{
+	uintptr_t start = (uintptr_t)addr;
+
+	for (unsigned i = 0; i < __atomic_load_n(&areas_used, __ATOMIC_ACQUIRE); i++)
+		if (areas[i].len && areas[i].start < start + len &&
+		    start < areas[i].start + areas[i].len)
+			return true;
+	return false;
+}
+
+/* Lock held. */
+static int put(const struct area *a)
+{
+	unsigned i = 0;
+
+	while (i < areas_used && areas[i].len)
+		i++;
+	if (i == TRAP_AREAS_MAX)
+		return -ENOMEM;
+	areas[i] = (struct area){ a->start, 0, a->off, a->region, a->f };
+	__atomic_store_n(&areas[i].len, a->len, __ATOMIC_RELEASE);
+	if (i == areas_used)
+		__atomic_store_n(&areas_used, i + 1, __ATOMIC_RELEASE);
+	__atomic_add_fetch(&areas_live, 1, __ATOMIC_RELAXED);
+	return 0;
+}
+
+int trap_add(void *addr, size_t len, struct ioapi_func *f, unsigned region, uint64_t off)
+{
+	struct area a = { (uintptr_t)addr, len, off, region, f };
+	int rc;
+
+	trap_forget(addr, len);
+	lock_take(&changes);
+	rc = put(&a);
+	lock_drop(&changes);
+	return rc;
+}
+
+/* Lock held. What sticks out on either side stays, in entries of its own. */
+static void cut(struct area *a, uintptr_t start, uintptr_t end)
+{
+	struct area was = *a;
+
+	__atomic_store_n(&a->len, 0, __ATOMIC_RELEASE);
+	__atomic_sub_fetch(&areas_live, 1, __ATOMIC_RELAXED);
+	if (was.start < start)
+		put(&(struct area){ was.start, start - was.start, was.off, was.region, was.f });
+	if (was.start + was.len > end)
+		put(&(struct area){ end, was.start + was.len - end, was.off + (end - was.start),
+				    was.region, was.f });
+}
+
+void trap_forget(const void *addr, size_t len)
+{
+	uintptr_t start = (uintptr_t)addr, end = start + len;
+	unsigned used;
+
+	if (!trap_any())
+		return;
+	lock_take(&changes);
+	used = areas_used;
+	for (unsigned i = 0; i < used; i++)
+		if (areas[i].len && areas[i].start < end && start < areas[i].start + areas[i].len)
+			cut(&areas[i], start, end);
+	lock_drop(&changes);
+}
+
+void trap_fork_begin(void)
+{
+	lock_take(&changes);
+	sig_fork_begin();
+}
+
+void trap_fork_end(void)
+{
+	sig_fork_end();
+	lock_drop(&changes);
+}

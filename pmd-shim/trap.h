@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * trap.h - memory BARs: pages without access whose faults become register accesses.
+ *
+ * The handler finds the page, decodes the instruction, makes the access through ioapi.h, sets
+ * the register and steps over the instruction. It allocates nothing, takes no lock of the shim
+ * and leaves errno alone. An access the device refuses reads as ones, like an absent register.
+ */
+#ifndef PMD_SHIM_TRAP_H
+#define PMD_SHIM_TRAP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct ioapi_func;
+
+#define TRAP_AREAS_MAX 256
+
+enum trap_counter { TRAPS_SERVED, TRAPS_UNKNOWN, TRAPS_FOREIGN, TRAP_COUNTERS };
+
+/* Takes SIGSEGV and SIGBUS over; idempotent. */
+int trap_install(void);
+
+/* Traps [addr, addr + len), already mapped without access, as region bytes from off. */
+int trap_add(void *addr, size_t len, struct ioapi_func *f, unsigned region, uint64_t off);
+
+/* The range is about to be, or has been, mapped over: areas inside it are cut back. */
+void trap_forget(const void *addr, size_t len);
+/* Whether anything is trapped at all: one load. */
+bool trap_any(void);
+bool trap_touches(const void *addr, size_t len);
+
+uint64_t trap_count(enum trap_counter c);
+
+void trap_fork_begin(void);
+void trap_fork_end(void);
+
+#endif
