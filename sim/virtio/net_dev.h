@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* net_dev.h - what net.c and net_ctrl.c know of a virtio-net device; nobody else includes it. */
+#ifndef SIM_VIRTIO_NET_DEV_H
+#define SIM_VIRTIO_NET_DEV_H
+
+#include "sim/ring/vring.h"
+#include "sim/vhost/vhost.h"
+#include "sim/virtio/net.h"
+#include "sim/virtio/vdev.h"
+#include "sim/virtio/vpci.h"
+
+#define NET_MAC_LEN 6
+#define NET_FILTER_MAX 64	/* addresses a table keeps; a longer one means "all" */
+
+/*
+ * What the driver wants to receive. The data path does not pass here, so nothing is dropped by
+ * it: it is state for whoever filters at the port.
+ */
+struct net_filter {
+	bool     promisc, allmulti;
+	bool     all_uni, all_multi;	/* a table did not fit */
+	unsigned unis, multis;
+	uint8_t  uni[NET_FILTER_MAX][NET_MAC_LEN];
+	uint8_t  multi[NET_FILTER_MAX][NET_MAC_LEN];
+};
+
+struct virtio_net {
+	struct vdev   d;
+	struct vpci   pci;
+	struct vhost *vhost;
+	struct space *space;
+
+	char     id[32];
+	unsigned pairs;			/* configured */
+	uint16_t mtu;
+	bool     packed, mrg_rxbuf, legacy;
+	uint8_t  mac_home[NET_MAC_LEN];	/* configured: what a reset goes back to */
+
+	uint8_t  mac[NET_MAC_LEN];
+	uint8_t  mac_staged[NET_MAC_LEN], mac_staged_set;
+	bool     link, announce;
+	struct vhost_offer offer;	/* live until d.latched */
+	unsigned pairs_on;		/* serving packets */
+	struct vhost_ring *ring;	/* 2 * pairs, as given to the back-end */
+
+	struct vq         ctrl;
+	struct net_filter filter;
+	uint64_t ctrl_ok, ctrl_err, ctrl_broken;
+	struct vq_chain   chain;	/* the command under way */
+};
+
+/* Queue pairs offered, and those the driver may use. */
+unsigned net_pairs_offered(const struct virtio_net *n);
+unsigned net_pairs_usable(const struct virtio_net *n);
+
+/* Changes the number of pairs that serve packets; when it returns the back-end has it. */
+int  net_set_pairs(struct virtio_net *n, unsigned pairs);
+
+/* Serves what the driver put on the control queue q. */
+void net_ctrl_serve(struct virtio_net *n, unsigned q);
+
+#endif
