@@ -9,6 +9,8 @@
 
 #include <CUnit/Basic.h>
 #include <dirent.h>
+#include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -24,6 +26,9 @@
 				__FILE__, __LINE__, #got, got_, got_, want_, want_); \
 		CU_ASSERT_EQUAL(got_, want_); \
 	} while (0)
+
+/* Without it the rest of the test makes no sense: returns from the test. */
+#define CU_EQ_FATAL(got, want) CU_ASSERT_EQUAL_FATAL(got, want)
 
 #define T(fn) { #fn, fn }
 
