@@ -105,6 +105,8 @@ struct ioapi_bus {
 	struct lock          lock;	/* the two lists; innermost but for the loop's */
 	bool                 dead;	/* the forked copy */
 	struct loop         *loop;
+	void                *owner;	/* the composer's, see pci_bus_set_owner() */
+	void               (*owner_free)(void *owner);
 	struct ioapi_domain *domains;
 	unsigned             funcs;
 	struct ioapi_func   *func[BUS_FUNCS_MAX];	/* by address; also the unrealized */

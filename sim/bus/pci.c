@@ -33,6 +33,17 @@ struct loop *pci_bus_loop(struct ioapi_bus *bus)
 	return bus->loop;
 }
 
+void pci_bus_set_owner(struct ioapi_bus *bus, void *owner, void (*owner_free)(void *owner))
+{
+	bus->owner = owner;
+	bus->owner_free = owner_free;
+}
+
+void *pci_bus_owner(const struct ioapi_bus *bus)
+{
+	return bus->owner;
+}
+
 /* ---- addresses ------------------------------------------------------------------------------ */
 
 /* "DDDD:BB:DD.F", hexadecimal, exactly so; or -EINVAL. */
@@ -46,7 +57,7 @@ static int address_parse(const char *bdf, unsigned *address)
 	for (unsigned i = 0; i < sizeof(shape) - 1; i++)
 		if (shape[i] == 'x' ? !isxdigit((unsigned char)bdf[i]) : bdf[i] != shape[i])
 			return -EINVAL;
-	sscanf(bdf, "%x:%x:%x.%x", &domain, &bus, &slot, &function);
+	(void)sscanf(bdf, "%x:%x:%x.%x", &domain, &bus, &slot, &function);
 	if (slot > 31 || function > 7)
 		return -EINVAL;
 	*address = domain << 16 | bus << 8 | slot << 3 | function;
@@ -215,6 +226,8 @@ void ioapi_bus_close(struct ioapi_bus *bus)
 	}
 	domains_forget(bus);
 	loop_free(bus->loop);
+	if (bus->owner)
+		bus->owner_free(bus->owner);
 	free(bus);
 }
 
