@@ -37,6 +37,7 @@ archives = $(foreach f,$(1),$(B)/lib/lib$(f).a)
 
 SHIM_SRC := $(wildcard pmd-shim/*.c)
 TEST_SRC := $(wildcard tests/*.c tests/fakes/*.c tests/wire/backend*.c)
+DPDK_SRC := $(wildcard tests/dpdk/*.c)
 programs = $(patsubst %.c,$(B)/%,$(filter-out $(TEST_SRC),$(wildcard tests/$(1)/*.c)))
 UNIT    := $(call programs,unit)
 WIRE    := $(call programs,wire)
