@@ -21,6 +21,7 @@ struct l2_port {
 	struct l2_bucket in_bytes, in_frames, storm, moves;
 	struct l2_counters count;
 	struct l2_bucket out __attribute__((aligned(64)));
+	uint32_t out_lock;
 } __attribute__((aligned(64)));
 
 enum l2_class {				/* ports by a property, kept in step with their conf */

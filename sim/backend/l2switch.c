@@ -399,7 +399,14 @@ bool l2_shaped(const struct l2 *l, unsigned dst)
 bool l2_out_take(struct l2 *l, unsigned dst, uint64_t bytes, uint64_t now_ns)
 {
 	const struct l2_conf *c = l2_conf_of(l, dst);
+	struct l2_port *p = &l->port[dst];
+	bool ok;
 
-	return !c || !c->out_bytes.rate ||
-	       bucket_take(&l->port[dst].out, &c->out_bytes, bytes, now_ns);
+	if (!c || !c->out_bytes.rate)
+		return true;
+	while (__atomic_exchange_n(&p->out_lock, 1, __ATOMIC_ACQUIRE))
+		__builtin_ia32_pause();
+	ok = bucket_take(&p->out, &c->out_bytes, bytes, now_ns);
+	__atomic_store_n(&p->out_lock, 0, __ATOMIC_RELEASE);
+	return ok;
 }

@@ -177,8 +177,8 @@ enum l2_cause l2_egress(const struct l2 *l, unsigned dst, const struct l2_frame 
 			const struct l2_verdict *v, enum l2_edit *edit, uint16_t *tci);
 
 /*
- * Takes `bytes` from what a port may still be sent now; false: drop (L2_RATE). One thread at a
- * time per destination. Needed only if l2_shaped().
+ * Takes `bytes` from what a port may still be sent now; false: drop (L2_RATE). Any thread.
+ * Needed only if l2_shaped().
  */
 bool l2_out_take(struct l2 *l, unsigned dst, uint64_t bytes, uint64_t now_ns);
 bool l2_shaped(const struct l2 *l, unsigned dst);

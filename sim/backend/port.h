@@ -32,8 +32,8 @@
 
 #define PORT_BURST	64	/* most frames a batch holds */
 #define PORT_QUEUES	128	/* most queues a port takes from or gives to */
-#define FRAME_MIN	14	/* an Ethernet header; anything shorter is dropped by take */
-#define FRAME_MAX	65549	/* 65,535 bytes of IP behind an Ethernet header */
+#define FRAME_MIN	14u	/* an Ethernet header; anything shorter is dropped by take */
+#define FRAME_MAX	65549u	/* 65,535 bytes of IP behind an Ethernet header */
 #define FRAME_HEAD	64	/* bytes take copies out */
 #define FRAME_ROOM	128	/* what head can hold: pushed tags, headers made by segmentation */
 #define FRAME_SEGS	256	/* most views a frame has; a longer chain is refused */
