@@ -36,7 +36,8 @@ objects  = $(patsubst %.c,$(B)/obj/%.o,$(1))
 archives = $(foreach f,$(1),$(B)/lib/lib$(f).a)
 
 SHIM_SRC := $(wildcard pmd-shim/*.c)
-TEST_SRC := $(wildcard tests/*.c tests/fakes/*.c tests/wire/backend*.c)
+TEST_SRC := $(wildcard tests/*.c tests/wire/backend*.c)
+FAKE_SRC := $(wildcard tests/fakes/*.c)	# instead of the real thing, in tests of virtio
 DPDK_SRC := $(wildcard tests/dpdk/*.c)
 programs = $(patsubst %.c,$(B)/%,$(filter-out $(TEST_SRC),$(wildcard tests/$(1)/*.c)))
 UNIT    := $(call programs,unit)
@@ -195,17 +196,18 @@ endef
 $(foreach m,$(MAINS),$(eval $(call main_program,$(m),$(may_$(if $(findstring \
 	podpci.c,$(m)),app,host)))))
 
-# $(1): program, $(2): archives
+# $(1): program, $(2): archives, $(3): libraries, $(4): objects that win over the archives
 define test_program
-$(B)/$(1): $(B)/obj/$(1).o $(call archives,$(2))
+$(B)/$(1): $(B)/obj/$(1).o $(4) $(call archives,$(2))
 	$(call say,LD,$$@)
 	$(Q)mkdir -p $$(@D)
-	$(Q)$(CC) $(ALL_LDFLAGS) -o $$@ $$< -Wl,--start-group $(call archives,$(2)) \
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $$@ $$< $(4) -Wl,--start-group $(call archives,$(2)) \
 		-Wl,--end-group $$(call pkg,$(1).c,--libs) $(3) $(LIBS)
 endef
 folder_of = $(firstword $(subst _, ,$(notdir $(1))))
 $(foreach p,$(UNIT),$(eval $(call test_program,$(p:$(B)/%=%),test \
-	$(may_$(call folder_of,$(p))),-lcunit)))
+	$(may_$(call folder_of,$(p))),-lcunit, \
+	$(if $(filter virtio,$(call folder_of,$(p))),$(call objects,$(FAKE_SRC))))))
 $(foreach p,$(WIRE),$(eval $(call test_program,$(p:$(B)/%=%),test $(may_wire),-lcunit)))
 $(foreach p,$(SHIM),$(eval $(call test_program,$(p:$(B)/%=%),test $(may_app),)))
 $(foreach p,$(E2E) $(BENCH),$(eval $(call test_program,$(p:$(B)/%=%),testdpdk,)))
