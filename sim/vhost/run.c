@@ -1,0 +1,367 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * run.c - what a ready back-end is told so that it serves the rings, and how it is made to stop.
+ *
+ * Start: features, status up to FEATURES_OK, MTU, memory, rings (geometry, error, call and at last
+ * kick fd), enables, DRIVER_OK. Stop: GET_VRING_BASE for each ring and no disable before it, for a
+ * disabled transmit ring is emptied into the bin.
+ */
+#include <assert.h>
+#include <errno.h>
+#include <linux/virtio_config.h>
+#include <linux/virtio_ring.h>
+#include <poll.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "sim/core/fd.h"
+#include "sim/core/sys.h"
+#include "sim/ring/resume.h"
+#include "sim/vhost/session.h"
+
+#define BIT(n) (UINT64_C(1) << (n))
+#define FRESH_PACKED 0x80008000u	/* both halves: index 0, wrap counter 1 */
+#define LOOKS_MAX 32			/* at a ring whose driver is writing, 1 ms apart */
+
+static bool packed(const struct vhost *v)
+{
+	return v->acked & BIT(VIRTIO_F_RING_PACKED);
+}
+
+/* ---- status --------------------------------------------------------------------------------- */
+
+/* Bits are added until all are cleared (virtio 1.2, 2.1); what it knows it is not told again. */
+int run_status(struct vhost *v, uint8_t status)
+{
+	int rc;
+
+	if (!(v->peer.can & VHOST_CAN_STATUS) || status == v->told_status ||
+	    (status && !(status & (uint8_t)~v->told_status)))
+		return 0;
+	rc = v->t->ops->set_status(v->t, status);
+	if (!rc)
+		v->told_status = status;
+	return rc;
+}
+
+/* What the driver must have written by now, were it not told. */
+static uint8_t status_of(const struct vhost *v, bool driver_ok)
+{
+	uint8_t status = v->status & (uint8_t)~VIRTIO_CONFIG_S_DRIVER_OK;
+
+	status |= VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER;
+	if (v->acked & BIT(VIRTIO_F_VERSION_1))
+		status |= VIRTIO_CONFIG_S_FEATURES_OK;
+	return driver_ok ? status | VIRTIO_CONFIG_S_DRIVER_OK : status;
+}
+
+/* Virtio 1.2, 2.2.2: FEATURES_OK holds only if it reads back. */
+static int agree_features(struct vhost *v)
+{
+	uint8_t status = status_of(v, false), got = status;
+	int rc = run_status(v, status & (VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER));
+
+	v->why = "the back-end refused the features";
+	if (!rc)
+		rc = v->t->ops->set_features(v->t, v->acked);
+	if (!rc)
+		rc = run_status(v, status);
+	if (rc || !(v->peer.can & VHOST_CAN_STATUS))
+		return rc;
+	rc = v->t->ops->get_status(v->t, &got);
+	if (!rc && (status & ~got & VIRTIO_CONFIG_S_FEATURES_OK))
+		return -EREMOTEIO;
+	v->why = "the back-end asks for a reset";
+	return !rc && (got & VIRTIO_CONFIG_S_NEEDS_RESET) ? -EREMOTEIO : rc;
+}
+
+/* ---- memory --------------------------------------------------------------------------------- */
+
+static struct told_region told_of(const struct space_region *r)
+{
+	struct told_region told = { .r = *r };
+	struct stat st;
+
+	if (!sys_call(SYS_fstat, r->fd, &st)) {
+		told.dev = st.st_dev;
+		told.ino = st.st_ino;
+	}
+	return told;
+}
+
+static bool same_region(const struct told_region *a, const struct told_region *b)
+{
+	return a->r.iova == b->r.iova && a->r.size == b->r.size && a->r.va == b->r.va &&
+	       a->r.off == b->r.off && a->dev == b->dev && a->ino == b->ino;
+}
+
+static bool same_table(const struct vhost *v, const struct told_region *now, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		if (!same_region(&v->told[i], &now[i]))
+			return false;
+	return n == v->told_n;
+}
+
+static int too_many(struct vhost *v, unsigned n)
+{
+	v->why = "the driver's memory is in more pieces than the back-end takes";
+	if (log_may(&v->may_log, loop_now_ms()))
+		log_warn(v->cfg.id, "the driver's memory is in %u pieces, the back-end takes %u: "
+			 "leave hugepage coalescing on (option coalesce=on), or give DPDK "
+			 "--single-file-segments", n, v->peer.regions_max);
+	return -E2BIG;
+}
+
+/* An empty table is never told: some back-ends end the session over it. */
+int run_memory(struct vhost *v)
+{
+	unsigned n = v->space ? space_snapshot(v->space, v->scratch, REGIONS_MAX + 1) : 0;
+	struct told_region now[REGIONS_MAX];
+	int rc;
+
+	assert(v->peer.regions_max <= REGIONS_MAX);
+	if (n > v->peer.regions_max)
+		return too_many(v, n);
+	for (unsigned i = 0; i < n; i++)
+		now[i] = told_of(&v->scratch[i]);
+	if (!n || same_table(v, now, n))
+		return 0;
+	v->why = "the back-end refused the memory";
+	rc = v->t->ops->set_memory(v->t, v->scratch, n);
+	if (rc)
+		return rc;
+	v->memory_updates++;
+	v->told_n = n;
+	for (unsigned i = 0; i < n; i++)
+		v->told[i] = now[i];
+	return 0;
+}
+
+/* ---- one ring ------------------------------------------------------------------------------- */
+
+/* Sizes of the three parts: virtio 1.2, 2.7 and 2.8.10; the event fields only where used. */
+static bool translate(struct vhost *v, const struct vhost_ring *r, struct vhost_ring_addr *a)
+{
+	unsigned event = v->acked & BIT(VIRTIO_RING_F_EVENT_IDX) ? 2 : 0;
+	uint64_t num = r->num;
+	void *desc = NULL, *avail = NULL, *used = NULL;
+
+	if (v->space) {
+		desc = space_at(v->space, r->desc, 16 * num);
+		avail = space_at(v->space, r->avail, packed(v) ? 4 : 4 + 2 * num + event);
+		used = space_at(v->space, r->used, packed(v) ? 4 : 4 + 8 * num + event);
+	}
+	*a = (struct vhost_ring_addr){
+		.num = r->num, .desc = (uintptr_t)desc, .avail = (uintptr_t)avail,
+		.used = (uintptr_t)used,
+	};
+	return desc && avail && used;
+}
+
+bool run_ring_fits(struct vhost *v, unsigned ring)
+{
+	struct vhost_ring_addr a;
+
+	return translate(v, &v->rings[ring].r, &a);
+}
+
+static void nap(void)
+{
+	struct timespec ms = { .tv_nsec = 1000000 };
+
+	sys_call(SYS_ppoll, NULL, 0, &ms, NULL, 0);
+}
+
+/* Where the ring's memory says it stands. */
+static int look(struct vhost *v, const struct vhost_ring_addr *a, bool mend, uint32_t *base,
+		struct resume_note *note)
+{
+	unsigned flags = (v->acked & BIT(VIRTIO_F_IN_ORDER) ? RESUME_IN_ORDER : 0) |
+			 (mend ? RESUME_MEND : 0);
+
+	*note = (struct resume_note){ 0 };
+	if (!packed(v))
+		return resume_split((void *)(uintptr_t)a->used, a->num, base);
+	return resume_packed((void *)(uintptr_t)a->desc, a->num, flags, base, note);
+}
+
+/*
+ * A ring no peer ever had starts fresh; one that was stopped in order, where its peer said; any
+ * other where its memory says. Where that leaves doubt, what was seen right after the loss, when
+ * the driver had not yet gone on, is better.
+ */
+static int find_base(struct vhost *v, struct ring *r, struct vhost_ring_addr *a)
+{
+	struct resume_note note;
+	uint32_t base;
+	int rc = -EAGAIN;
+
+	a->base = r->ran ? r->base : packed(v) ? FRESH_PACKED : 0;
+	if (!r->ran || r->stopped_at)
+		return 0;
+	for (unsigned i = 0; i < LOOKS_MAX && rc == -EAGAIN; i++) {
+		if (i)
+			nap();
+		rc = look(v, a, true, &base, &note);
+	}
+	if (rc) {
+		v->why = "a ring's memory does not tell where it stood";
+		return rc == -EAGAIN ? -EUCLEAN : rc;
+	}
+	v->resumes++;
+	v->resumes_assumed += note.assumed;
+	v->torn_mended += note.mended;
+	if (!note.assumed || !r->seen_at)
+		a->base = base;
+	return 0;
+}
+
+int run_ring_start(struct vhost *v, unsigned ring)
+{
+	const struct vhost_ops *ops = v->t->ops;
+	struct ring *r = &v->rings[ring];
+	struct vhost_ring_addr a;
+	int rc;
+
+	v->why = "a ring is outside the driver's memory";
+	if (!translate(v, &r->r, &a))
+		return -EFAULT;
+	rc = find_base(v, r, &a);
+	if (rc)
+		return rc;
+	v->why = "the back-end refused a ring";
+	rc = ops->ring_setup(v->t, ring, &a);
+	if (!rc && r->enabled && !r->r.enabled) {
+		rc = ops->ring_enable(v->t, ring, false);
+		r->enabled = rc != 0;
+	}
+	if (!rc)
+		rc = ops->ring_fd(v->t, ring, VHOST_FD_ERR, v->err_fd);
+	if (!rc)
+		rc = ops->ring_fd(v->t, ring, VHOST_FD_CALL, r->r.call_fd);
+	if (rc)
+		return rc;
+	/* From here on it may run, whatever the answer. */
+	r->ran = true;
+	r->stopped_at = r->seen_at = false;
+	rc = ops->ring_fd(v->t, ring, VHOST_FD_KICK, r->r.kick_fd);
+	r->live = !rc;
+	v->ring_starts += r->live;
+	return rc;
+}
+
+int run_ring_stop(struct vhost *v, unsigned ring)
+{
+	struct ring *r = &v->rings[ring];
+	uint32_t base, at, top = packed(v) ? 0x7fff : 0xffff;
+	int rc;
+
+	if (!r->live)
+		return 0;
+	rc = v->t->ops->ring_stop(v->t, ring, &base);
+	if (rc)
+		return rc;
+	r->live = false;
+	v->ring_stops++;
+	/* Nothing is in flight any more: packed, the used half is the avail half, which is all
+	 * that DPDK reports. */
+	at = base & (packed(v) ? 0xffff : top);
+	r->base = packed(v) ? at | at << 16 : at;
+	r->stopped_at = !packed(v) || (at & top) < r->r.num;
+	return 0;
+}
+
+/* ---- all of it ------------------------------------------------------------------------------ */
+
+/* Without the ability to disable a ring, a disabled one is one that is not started. */
+static bool to_run(const struct vhost *v, const struct ring *r)
+{
+	return r->r.num && (r->r.enabled || (v->peer.can & VHOST_CAN_ENABLE));
+}
+
+static int start_rings(struct vhost *v)
+{
+	int rc = 0;
+
+	for (unsigned i = 0; !rc && i < VHOST_RINGS_MAX; i++)
+		if (to_run(v, &v->rings[i]))
+			rc = run_ring_start(v, i);
+	for (unsigned i = 0; !rc && i < VHOST_RINGS_MAX; i++) {
+		struct ring *r = &v->rings[i];
+
+		if (!r->live || !r->r.enabled || !(v->peer.can & VHOST_CAN_ENABLE))
+			continue;
+		v->why = "the back-end refused to enable a ring";
+		rc = v->t->ops->ring_enable(v->t, i, true);
+		r->enabled = !rc;
+	}
+	return rc;
+}
+
+/* Whatever was signalled while nobody listened is signalled again. */
+static void wake_rings(struct vhost *v, bool resumed)
+{
+	for (unsigned i = 0; i < VHOST_RINGS_MAX; i++) {
+		if (!v->rings[i].live)
+			continue;
+		fd_signal(v->rings[i].r.kick_fd);
+		if (resumed)
+			fd_signal(v->rings[i].r.call_fd);
+	}
+}
+
+int run_start(struct vhost *v)
+{
+	bool resumed = false;
+	int rc = agree_features(v);
+
+	for (unsigned i = 0; i < VHOST_RINGS_MAX; i++)
+		resumed |= v->rings[i].ran;
+	if (!rc && v->mtu && (v->peer.can & VHOST_CAN_MTU)) {
+		v->why = "the back-end refused the MTU";
+		rc = v->t->ops->set_mtu(v->t, v->mtu);
+	}
+	if (!rc)
+		rc = run_memory(v);
+	if (!rc)
+		rc = start_rings(v);
+	if (!rc) {
+		v->why = "the back-end refused DRIVER_OK";
+		rc = run_status(v, status_of(v, true));
+	}
+	if (rc)
+		return rc;
+	v->starts++;
+	wake_rings(v, resumed);
+	return 0;
+}
+
+int run_stop(struct vhost *v)
+{
+	int rc = 0;
+
+	for (unsigned i = 0; !rc && i < VHOST_RINGS_MAX; i++)
+		rc = run_ring_stop(v, i);
+	v->stops++;
+	return rc;
+}
+
+void run_lost(struct vhost *v)
+{
+	struct vhost_ring_addr a;
+	struct resume_note note;
+
+	for (unsigned i = 0; i < VHOST_RINGS_MAX; i++) {
+		struct ring *r = &v->rings[i];
+
+		r->enabled = false;
+		if (!r->live)
+			continue;
+		r->live = false;
+		r->seen_at = translate(v, &r->r, &a) && !look(v, &a, false, &r->base, &note) &&
+			     !note.assumed;
+	}
+	v->told_n = 0;
+	v->told_status = 0;
+}
