@@ -32,7 +32,7 @@ static unsigned vectors_of(struct ioapi_func *f, uint32_t index)
 	return n ? n : kinds[index].by_driver;
 }
 
-int irq_info(struct ioapi_func *f, struct vfio_irq_info *info)
+int vfio_irqs_info(struct ioapi_func *f, struct vfio_irq_info *info)
 {
 	if (info->index >= VFIO_PCI_NUM_IRQS)
 		return -EINVAL;
@@ -91,7 +91,7 @@ static int judge(struct ioapi_func *f, const struct vfio_irq_set *s, const struc
 	return 0;
 }
 
-int irq_set(struct ioapi_func *f, const void *arg)
+int vfio_irqs_set(struct ioapi_func *f, const void *arg)
 {
 	const struct row *r = NULL;
 	struct vfio_irq_set s;

@@ -10,8 +10,8 @@ struct vfio_irq_info;
 
 #define IRQ_VECTORS_MAX 2048		/* PCI 3.0 6.8.2.3 */
 
-int irq_info(struct ioapi_func *f, struct vfio_irq_info *info);
+int vfio_irqs_info(struct ioapi_func *f, struct vfio_irq_info *info);
 /* arg as the application gave it. shim_lock held. */
-int irq_set(struct ioapi_func *f, const void *arg);
+int vfio_irqs_set(struct ioapi_func *f, const void *arg);
 
 #endif

@@ -68,12 +68,12 @@ static long get_region_info(struct ours *o, void *arg)
 
 static long get_irq_info(struct ours *o, void *arg)
 {
-	return irq_info(device_of(o)->f, arg);
+	return vfio_irqs_info(device_of(o)->f, arg);
 }
 
 static long set_irqs(struct ours *o, void *arg)
 {
-	return irq_set(device_of(o)->f, arg);
+	return vfio_irqs_set(device_of(o)->f, arg);
 }
 
 static long reset(struct ours *o, void *arg)
