@@ -46,7 +46,7 @@ SHIM    := $(call programs,shim)
 E2E     := $(call programs,e2e)
 BENCH   := $(call programs,bench)
 SHIM_SH := $(filter-out %/lib.sh,$(wildcard tests/shim/*.sh))
-E2E_SH  := $(filter-out %/lib.sh,$(wildcard tests/e2e/*.sh))
+E2E_SH  := $(filter-out tests/e2e/lib%,$(wildcard tests/e2e/*.sh))
 # Tests that start threads: these also run under ThreadSanitizer.
 THREADED := $(patsubst %.c,$(B)/%,$(filter-out $(TEST_SRC), \
 	   $(shell grep -l pthread_create tests/unit/*.c tests/wire/*.c 2>/dev/null)))
@@ -99,7 +99,7 @@ shim: all $(SHIM)			## programs and scripts under the preload library
 
 e2e: all $(E2E)				## lspci, DPDK, containers; T=name picks one
 	$(Q)B='$(B)' tests/check/run-tests.sh $(or $(wildcard tests/e2e/$(T).sh), \
-		$(filter-out %/lib.sh,$(wildcard tests/e2e/*.sh)))
+		$(filter-out tests/e2e/lib%,$(wildcard tests/e2e/*.sh)))
 
 bench: all $(BENCH)			## speed, as ratios against virtio-user and libc
 	$(Q)B='$(B)' tests/bench/run.sh $(ARGS)
@@ -180,7 +180,7 @@ $(eval $(call archive,testdpdk,$(DPDK_SRC)))
 MAP := $(wildcard pmd-shim/preload.map)
 $(B)/lib/libpodpci.so: $(call objects,$(SHIM_SRC)) $(call archives,$(may_app)) $(MAP)
 	$(call say,LD,$@)
-	$(Q)$(CC) -shared -Wl,-soname,libpodpci.so $(if $(MAP),-Wl,--version-script=$(MAP)) \
+	$(Q)$(CC) -shared -Wl,-soname,libpodpci.so $(MAP:%=-Wl,--version-script=%) \
 		-static-libgcc -Wl,-z,defs -Wl,--exclude-libs,ALL $(ALL_LDFLAGS) -o $@ \
 		$(call objects,$(SHIM_SRC)) -Wl,--start-group $(call archives,$(may_app)) \
 		-Wl,--end-group $(LIBS)
