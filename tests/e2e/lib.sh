@@ -41,8 +41,8 @@ PODPCI=$B/bin/podpci
 FAILED=0
 declare -A PID=() STDIN=() MARK=()
 
-for part in "$FRAMES" ${STAND_IN:-"$PODPCI" "$B/lib/libpodpci.so"}; do
-	[ "$part" = 1 ] || [ -e "$part" ] || skip_all "$part is not built"
+for part in ${PARTS:-tests/e2e/frames} $([ -n "${STAND_IN:-}" ] || echo bin/podpci lib/libpodpci.so); do
+	[ -e "$B/$part" ] || skip_all "$B/$part is not built"
 done
 
 # A hugetlbfs and a run-time directory of our own, and no others in sight.

@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+# report.awk - rounds to medians. In: "NAME STATE TRIP TRIP A A B B", A the reference, B ours.
+
+function limit(name,  base) {
+	base = name
+	sub(/-.*/, "", base)
+	return base in most ? most[base] : ""
+}
+
+function sort_row(key,  i, j, v, n) {		# row[key, 1..count[key]], ascending
+	n = count[key]
+	for (i = 2; i <= n; i++) {
+		v = row[key, i]
+		for (j = i - 1; j > 0 && row[key, j] > v; j--)
+			row[key, j + 1] = row[key, j]
+		row[key, j + 1] = v
+	}
+}
+
+function add(key, v) {
+	row[key, ++count[key]] = v + 0
+}
+
+function mid(key,  n) {
+	n = count[key]
+	if (!n)
+		return "-"
+	return n % 2 ? row[key, (n + 1) / 2] : (row[key, n / 2] + row[key, n / 2 + 1]) / 2
+}
+
+function quantile(key, q,  i) {
+	i = int(q * (count[key] - 1) + 1.5)
+	return row[key, i]
+}
+
+function show(v) {
+	return v == "-" ? v : sprintf(v >= 100 ? "%.0f" : "%.2f", v)
+}
+
+BEGIN {
+	# what must hold: of the ratio B / A, or (with "d") of the difference B - A
+	most["echo32"] = most["echo128"] = most["tx"] = most["rx"] = "ratio >= 1.00"
+	most["rtt"] = "ratio <= 1.02"
+	most["trap"] = "ratio <= 1.15"
+	most["pread"] = "ours <= 30"
+	most["foreign"] = "added <= 20"
+	most["start"] = "added <= 50000"
+	most["rss"] = "added <= 1024"
+	unit["echo32"] = unit["echo128"] = unit["tx"] = unit["rx"] = "Mpps"
+	unit["rtt"] = unit["trap"] = unit["pread"] = unit["foreign"] = "ns"
+	unit["start"] = "us"
+	unit["rss"] = "KB"
+}
+
+{
+	if (!($1 in known)) {
+		known[$1] = 1
+		names[++n] = $1
+	}
+	a = ($5 + $6) / 2
+	b = ($7 + $8) / 2
+	if (a <= 0)
+		next
+	add($1 " a", a); add($1 " b", b); add($1 " r", b / a); add($1 " d", b - a)
+	if ($2 != "-") {
+		add($1 " " $2 " a", a); add($1 " " $2 " b", b); add($1 " " $2 " r", b / a)
+		trips[$2]++
+		add("trip", $3); add("trip", $4)
+	}
+}
+
+function verdict(name, rule,  f, v) {
+	split(rule, f, " ")
+	v = mid(name (f[1] == "ratio" ? " r" : f[1] == "added" ? " d" : " b"))
+	return (f[2] == ">=" ? v >= f[3] - 0.0005 : v <= f[3] + 0.0005) ? "met" : "MISSED"
+}
+
+END {
+	for (key in count)
+		sort_row(key)
+	printf "cores: round trip of a cache line %s ns (%s - %s); rounds near %d, far %d, mixed %d\n",
+		show(mid("trip")), show(quantile("trip", 0)), show(quantile("trip", 1)),
+		trips["near"], trips["far"], trips["mixed"]
+	printf "%-15s %5s %12s %10s %7s %15s %14s %14s  %s\n", "", "", "virtio-user", "podpci",
+		"ratio", "10-90 %", "near a/b", "far a/b", "wanted"
+	for (i = 1; i <= n; i++) {
+		m = names[i]
+		base = m
+		sub(/-.*/, "", base)
+		rule = limit(m)
+		printf "%-15s %5s %12s %10s %7.3f %7.3f-%7.3f %14s %14s  %-18s %s\n", m, unit[base],
+			show(mid(m " a")), show(mid(m " b")), mid(m " r"), quantile(m " r", 0.1),
+			quantile(m " r", 0.9), pair(m, "near"), pair(m, "far"), rule,
+			rule == "" ? "" : verdict(m, rule)
+		if (json != "")
+			printf "%s{\"name\":\"%s\",\"unit\":\"%s\",\"reference\":%g,\"podpci\":%g," \
+				"\"ratio\":%g,\"p10\":%g,\"p90\":%g,\"rounds\":%d,\"wanted\":\"%s\"," \
+				"\"verdict\":\"%s\"}", i == 1 ? "[" : ",\n", m, unit[base], mid(m " a"),
+				mid(m " b"), mid(m " r"), quantile(m " r", 0.1), quantile(m " r", 0.9),
+				count[m " r"], rule, rule == "" ? "" : verdict(m, rule) >json
+	}
+	if (json != "")
+		print "]" >json
+	print "ratio: ours / reference in each A B B A round; registers and foreign calls are measured" \
+		"\nagainst an empty SIGSEGV handler and libc; near and far: medians of that state only."
+}
+
+function pair(m, s) {
+	return count[m " " s " a"] ? show(mid(m " " s " a")) "/" show(mid(m " " s " b")) : "-"
+}

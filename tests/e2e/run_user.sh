@@ -1,0 +1,74 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# run_user.sh - podpci run without privilege: an ordinary user, root without capabilities, and
+# what is said where user namespaces are forbidden.
+
+. "$(dirname "$0")/../check/tap.sh"
+[ -x "$PODPCI" ] || skip_all "$PODPCI is not built"
+[ "$(id -u)" = 0 ] || skip_all "needs root to become other users"
+need setpriv unshare lspci
+
+# The build directory may be closed to others.
+for dir in bin lib; do
+	mkdir "$T/$dir"
+	cp "$(dirname "$PODPCI")/../$dir"/*podpci* "$T/$dir/"
+done
+mkdir "$T/home"
+chown 1000:1000 "$T/home"
+NET="--net socket=$T/home/a.sock,server"
+
+as_user() {
+	setpriv --reuid=1000 --regid=1000 --clear-groups --inh-caps=-all "$@"
+}
+
+as_user unshare -U true 2>/dev/null || skip_all "no user namespaces for ordinary users here"
+
+user_runs() {
+	# shellcheck disable=SC2086,SC2016
+	run as_user "$T/bin/podpci" run $NET -- sh -c 'id -u; id -g; grep CapEff /proc/self/status
+		ls /sys/bus/pci/devices; echo x >$0/made; exit 7' "$T/home"
+	same status "$RC" 7 && same stderr "$ERR" "" || return
+	same stdout "$OUT" "1000
+1000
+CapEff:	0000000000000000
+0000:00:04.0" && same owner "$(stat -c %u:%g "$T/home/made")" 1000:1000
+}
+
+user_sees() {
+	# shellcheck disable=SC2086
+	run as_user "$T/bin/podpci" run $NET $NET$1,id=b -- lspci -vvv
+	same status "$RC" 0 && same stderr "$ERR" "" || return
+	same drivers "$(echo "$OUT" | grep -c 'driver in use: vfio-pci')" 2
+}
+
+# Root in an unprivileged container: uid 0, but nothing of its power.
+powerless_root() {
+	# shellcheck disable=SC2086
+	run setpriv --bounding-set=-all --inh-caps=-all "$T/bin/podpci" run $NET -- \
+		sh -c 'id -u; ls /sys/bus/pci/devices'
+	same status "$RC" 0 && same stderr "$ERR" "" && same stdout "$OUT" "0
+0000:00:04.0"
+}
+
+nested() {
+	# shellcheck disable=SC2086
+	run as_user "$T/bin/podpci" run $NET -- "$T/bin/podpci" run \
+		--net "socket=$T/home/b.sock,server,bdf=00:1e.0" -- ls /sys/bus/pci/devices
+	same status "$RC" 0 && same stderr "$ERR" "" && same stdout "$OUT" 0000:00:1e.0
+}
+
+# The limit is per namespace: ours can be set without touching the machine's.
+forbidden() {
+	# shellcheck disable=SC2086
+	run as_user unshare -Ur sh -c 'echo 0 >/proc/sys/user/max_user_namespaces || exit 1
+		exec setpriv --bounding-set=-all --inh-caps=-all "$@"' - "$T/bin/podpci" run $NET -- true
+	same status "$RC" 125 && same lines "$(echo "$ERR" | wc -l)" 1 &&
+		has "$ERR" '^podpci: user namespace: .*`sysctl user.max_user_namespaces=10000. as root'
+}
+
+check "an ordinary user keeps uid, gid and files, and gains no capability" user_runs
+check "lspci works for an ordinary user" user_sees 2
+check "root without capabilities is served like a user" powerless_root
+check "podpci runs inside podpci" nested
+check "forbidden user namespaces are told with their remedy" forbidden
+finish
