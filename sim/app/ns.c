@@ -93,6 +93,10 @@ static int map_self(uid_t uid, gid_t gid, struct err *e)
 		rc = file_write("/proc/self/uid_map", uids);
 	if (!rc)
 		rc = file_write("/proc/self/gid_map", gids);
+	if (rc == -EPERM && !uid)	/* user_namespaces(7), since Linux 5.12 */
+		return err_set(e, rc, "user namespace: %s; root without CAP_SYS_ADMIN needs "
+			       "CAP_SETFCAP to be root in its own: grant it, or run podpci as "
+			       "another user", strerror(-rc));
 	return rc ? tell_forbidden("user namespace: mapping uid and gid", rc, e) : 0;
 }
 

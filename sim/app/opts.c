@@ -158,7 +158,9 @@ int opts_parse(struct opts *o, int argc, char **argv, struct err *e)
 				       argv[i], argv[0]);
 		if (!r->arg && val)
 			return err_set(e, -EINVAL, "%s: takes no value", r->name);
-		if (r->arg && !val && !(val = argv[++i]))
+		if (r->arg && !val && i + 1 < argc && strcmp(argv[i + 1], "--"))
+			val = argv[++i];
+		if (r->arg && !val)
 			return err_set(e, -EINVAL, "%s: needs a value, %s", r->name, r->arg);
 		rc = r->set(o, val, e);
 		if (rc)
