@@ -15,6 +15,8 @@
 
 #define VFIO_DIR   "/dev/vfio"
 #define GROUPS_DIR "/sys/kernel/iommu_groups"	/* lists the same numbers */
+#define MODULES_DIR "/lib/modules/"
+#define MODULES_OURS "/sys/bus/pci/podpci/modules/"	/* see sim/app/sysfs.h */
 
 /* What a '#' in a pattern stands for: one decimal number, without leading zeros. */
 struct route {
@@ -76,7 +78,28 @@ bool paths_may_own(const char *path)
 		return false;
 	if (path[1] == 'd')
 		return !strncmp(path, VFIO_DIR, sizeof(VFIO_DIR) - 1);
+	if (path[1] == 'l')
+		return !strncmp(path, MODULES_DIR, sizeof(MODULES_DIR) - 1);
 	return path[1] == 'p' && !strncmp(path, "/proc/", 6);
+}
+
+/*
+ * libkmod opens the indexes of the running kernel's modules, and lspci complains where an image
+ * has none. What is not there is looked for among the empty ones beside our bus.
+ */
+static int modules_open(const char *path, int flags)
+{
+	char ours[256] = MODULES_OURS;
+	const char *rest = path + sizeof(MODULES_DIR) - 1;
+	long fd;
+
+	if (!shim_present() || (flags & O_ACCMODE) != O_RDONLY ||
+	    strlen(rest) >= sizeof(ours) - sizeof(MODULES_OURS) ||
+	    sys_call(SYS_faccessat, AT_FDCWD, path, F_OK) != -ENOENT)
+		return PATHS_FOREIGN;
+	strcat(ours, rest);
+	fd = sys_call(SYS_openat, AT_FDCWD, ours, flags, 0);
+	return fd < 0 ? PATHS_FOREIGN : (int)fd;
 }
 
 int paths_open(const char *path, int flags)
@@ -84,6 +107,8 @@ int paths_open(const char *path, int flags)
 	unsigned num;
 	const struct route *r = route_of(path, &num);
 
+	if (path[1] == 'l')
+		return modules_open(path, flags);
 	return r && shim_present() ? r->open(num, flags) : PATHS_FOREIGN;
 }
 
