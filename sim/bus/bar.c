@@ -47,7 +47,7 @@ void pci_window_add(struct ioapi_func *f, const struct pci_window *w)
 	unsigned at = b->count;
 
 	assert(!f->realized && f->windows < PCI_WINDOWS_MAX);
-	assert(w->bar < BARS && b->used && !b->upper && w->name);
+	assert(w->bar < BARS && b->used && !b->upper && (w->name || w->map));
 	assert(!w->map == (w->read || w->write));
 	if (w->map)
 		regmap_check(w->map);

@@ -110,7 +110,7 @@ struct pci_window {
 	int (*read)(void *dev, uint64_t off, unsigned size, uint64_t *val);
 	int (*write)(void *dev, uint64_t off, unsigned size, uint64_t val);
 	uint64_t             len;	/* of the window when map is NULL */
-	const char          *name;
+	const char          *name;	/* NULL: the map's */
 	/* Called without the function's lock, between open and close only: what it touches must
 	 * stay valid in between (a kick eventfd stays open over resets). Cannot be moved. */
 	bool                 unlocked;
