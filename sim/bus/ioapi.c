@@ -219,12 +219,15 @@ unsigned ioapi_stats(const struct ioapi_func *cf, struct ioapi_stat *rows, unsig
 
 	if (lock_take(&f->lock))
 		return 0;
-	if (max)
+	if (max) {
 		rows[0] = (struct ioapi_stat){
 			"bus_refused", __atomic_load_n(&f->refused, __ATOMIC_RELAXED),
 		};
+		rows++;
+		max--;
+	}
 	if (!f->bus->dead)
-		n += f->ops->stats(f->dev, rows + (max ? 1 : 0), max ? max - 1 : 0);
+		n += f->ops->stats(f->dev, rows, max);
 	lock_drop(&f->lock);
 	return n;
 }
