@@ -244,9 +244,9 @@ static void look(struct forward *fw, unsigned n)
 	}
 }
 
-unsigned forward_poll(struct forward *fw, unsigned id, unsigned q, uint64_t now_ns)
+unsigned forward_poll(struct forward *fw, unsigned id, struct port *p, unsigned q,
+		      uint64_t now_ns)
 {
-	struct port *p = fw->ports->port[id];
 	struct batch *b = &fw->batch;
 	unsigned n = p->ops->take(p, q, b, PORT_BURST);
 

@@ -41,8 +41,9 @@ struct forward_counters {
 int  forward_new(struct forward **fw, struct l2 *l2, struct forward_ports *ports);
 void forward_free(struct forward *fw);
 
-/* One burst of queue q of port id; how many frames it was. */
-unsigned forward_poll(struct forward *fw, unsigned id, unsigned q, uint64_t now_ns);
+/* One burst of queue q of p, the port with this id; how many frames it was. */
+unsigned forward_poll(struct forward *fw, unsigned id, struct port *p, unsigned q,
+		      uint64_t now_ns);
 
 /* Ports that were given something since they were last asked for; clears the set. */
 void forward_touched(struct forward *fw, struct l2_set *s);

@@ -87,7 +87,7 @@ static unsigned run(struct rig *r, unsigned port)
 {
 	unsigned n, all = 0;
 
-	while ((n = forward_poll(r->fw, port, 0, r->now)))
+	while ((n = forward_poll(r->fw, port, r->ports.port[port], 0, r->now)))
 		all += n;
 	return all;
 }

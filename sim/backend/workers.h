@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * workers.h - the threads of a switch: each owns some of the ports and forwards what they send.
+ *
+ * A port belongs to one worker, which takes from it, serves its control socket and wakes its
+ * peer. Any worker may give to any port; it then leaves word with the port's owner, who sends
+ * the wake-up (and is woken for it if asleep).
+ *
+ * Nobody is stopped for a change. What workers may still be reading is waited for instead: each
+ * notes the epoch it last saw between two rounds (0 while asleep), and workers_grace() returns
+ * when all of them are past the present one.
+ *
+ * Modes. POLL: rounds without end. ADAPTIVE: rounds while there is something to do and spin_us
+ * longer, then sleep until a kick. EVENT: adaptive with no spinning.
+ */
+#ifndef SIM_BACKEND_WORKERS_H
+#define SIM_BACKEND_WORKERS_H
+
+#include <stdint.h>
+
+#include "sim/backend/forward.h"
+#include "sim/backend/l2switch.h"
+#include "sim/backend/port.h"
+
+#define WORKERS_MAX 16
+
+struct err;
+struct workers;
+
+enum workers_mode { WORKERS_POLL, WORKERS_ADAPTIVE, WORKERS_EVENT, WORKERS_MODES };
+
+struct workers_opts {
+	unsigned n;			/* threads, 1 to WORKERS_MAX */
+	int      cpu[WORKERS_MAX];	/* -1: anywhere */
+	enum workers_mode mode;
+	unsigned spin_us;		/* of ADAPTIVE; 0: 100 */
+};
+
+struct worker_stats {
+	uint64_t rounds, busy_rounds, sleeps, frames;
+	uint64_t busy_cycles;		/* of the time stamp counter, in rounds that found work */
+	unsigned ports;
+	int      cpu;
+};
+
+/* Starts the threads. l2 outlives them. */
+int  workers_new(struct workers **w, struct l2 *l2, const struct workers_opts *o, struct err *e);
+/* Ends the threads; ports that are still there are detached and freed. */
+void workers_free(struct workers *w);
+
+/*
+ * Lets a port take part under an id that is free; worker -1: the one with the fewest ports.
+ * The port is ours until workers_del(); on failure it stays the caller's. The caller gives
+ * l2switch the port's configuration afterwards, and takes it away before workers_del().
+ */
+int  workers_add(struct workers *w, unsigned id, struct port *p, int worker);
+/* Takes the port out, waits until nobody can be giving to it, detaches and frees it. */
+void workers_del(struct workers *w, unsigned id);
+
+struct port *workers_port(const struct workers *w, unsigned id);	/* NULL: free id */
+int  workers_of(const struct workers *w, unsigned id);			/* its worker, -1 */
+
+/* Returns when every worker has finished the round it was in. */
+void workers_grace(struct workers *w);
+
+void workers_mode(struct workers *w, enum workers_mode mode, unsigned spin_us);
+enum workers_mode workers_mode_get(const struct workers *w);
+
+unsigned workers_count(const struct workers *w);
+void workers_stats(const struct workers *w, unsigned i, struct worker_stats *s);
+void workers_forward_counters(const struct workers *w, struct forward_counters *sum);
+
+#endif
