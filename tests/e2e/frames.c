@@ -135,7 +135,6 @@ static void event(const char *what, unsigned port, const char *more)
 {
 	printf("{\"t\":%" PRIu64 ",\"event\":\"%s\",\"port\":%u%s}\n", port_now_us(), what, port,
 	       more);
-	fflush(stdout);
 }
 
 static int on_link(uint16_t port, enum rte_eth_event_type type, void *arg, void *ret)
@@ -440,6 +439,7 @@ int main(int argc, char **argv)
 
 	if (n < 0 || opts_parse(argc - n, argv + n) < 0)
 		return 2;
+	setlinebuf(stdout);
 	signal(SIGTERM, on_term);
 	signal(SIGINT, on_term);
 	rte_net_crc_set_alg(RTE_NET_CRC_AVX512);	/* or the best there is */

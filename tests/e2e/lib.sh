@@ -151,7 +151,7 @@ backend() {
 	start "$name" stdbuf -oL dpdk-testpmd --lcores '0@0,1@0' --no-pci --in-memory --single-file-segments \
 		-m 160 --file-prefix "$name" "${vdevs[@]}" -- --total-num-mbufs=20000 \
 		--mbcache=128 --rxq="$queues" --txq="$queues" --port-topology=loop \
-		--disable-link-check --forward-mode=io -a "$@"
+		--disable-link-check --no-flush-rx --forward-mode=io -a "$@"
 	until_true 10 log_has "$name" "Press enter|Error|EXIT" && alive "$name" && return
 	log "$name" | tail -n 20
 	return 1

@@ -91,8 +91,9 @@ check "frames of 4500 and 8000 bytes over several buffers" \
 	frames --count 20000 --sizes 4500,8000 --window 16 --scatter
 
 mark be
+mark pod
 start pod frames --hold --window 32
-check "traffic flows" until_true 10 log_has pod second
+check "traffic flows" until_true 10 log_has pod '"second"'
 check "each region is the pod's own shared memory at the same address" \
 	memory_table_matches "$(json pid)"
 stop pod

@@ -5,9 +5,9 @@
 # shellcheck source=tests/e2e/lib.sh
 . "$(dirname "$0")/lib.sh"
 
-DOWN_MS=200 RESUME_MS=1000 KILLS=2
-# Killed with it: at most what the back-end and the kernel's sockets held, a ring in each direction.
-GONE=512
+# DPDK's server looks at a new socket up to a second after binding it: that second is its own.
+DOWN_MS=200 RESUME_MS=1100 KILLS=2
+GONE=64		# frames a back-end had in its hands: two bursts
 
 event_after() {	# MOMENT_US PATTERN: ms from a moment to the first event after it that matches
 	log pod | grep -aE "$2" | sed 's/{"t":\([0-9]*\).*/\1/' |
@@ -41,10 +41,10 @@ whole() {	# all buffers are back, and what came back was right
 	log pod | tail -n 5
 	[ -n "$(json buffers_after)" ] && [ "$(json buffers_before)" = "$(json buffers_after)" ] ||
 		{ echo "buffers are missing"; return 1; }
-	for what in corrupt duplicate strangers lost; do
+	for what in corrupt duplicate strangers; do
 		[ "$(json $what)" = 0 ] || { echo "$what: $(json $what)"; return 1; }
 	done
-	le "$(json forgiven)" $((KILLS * GONE)) "frames gone with $KILLS back-ends"
+	le $(($(json forgiven) + $(json lost))) $((KILLS * GONE)) "frames gone with $KILLS back-ends"
 }
 
 ROWS=(	# name | pod | back-end
