@@ -289,7 +289,8 @@ int vpci_init(struct vpci *p, struct ioapi_bus *bus, struct vdev *d,
 	strncpy(ident.id, a->id, sizeof(ident.id) - 1);
 	d->transport = &vpci_transport;
 	d->carrier = p;
-	rc = pci_func_new(bus, a->bdf, &ident, &vpci_model, p, &p->f, e);
+	rc = pci_func_new(bus, a->bdf && a->bdf[0] ? a->bdf : NULL, &ident, &vpci_model, p,
+			  &p->f, e);
 	if (rc < 0)
 		return rc;
 	pci_msix_add(p->f, VPCI_MSIX_BAR, p->vectors);
