@@ -39,6 +39,18 @@
 		return cu_main(suite, tests_); \
 	}
 
+/* The same, skipped with a reason where the condition does not hold. */
+#define CU_MAIN_IF(suite, condition, why_not, ...) \
+	int main(void) \
+	{ \
+		static CU_TestInfo tests_[] = { __VA_ARGS__, CU_TEST_INFO_NULL }; \
+		if (!(condition)) { \
+			printf("%s: skipped: %s\n", suite, why_not); \
+			return CU_TEST_SKIPPED; \
+		} \
+		return cu_main(suite, tests_); \
+	}
+
 /* Number of open descriptors: the ledger that sanitizers lack. */
 __attribute__((unused)) static unsigned fds_open(void)
 {
