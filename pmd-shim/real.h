@@ -49,6 +49,8 @@
 	X(int, __xstat, (int ver, const char *path, struct stat *st), (ver, path, st)) \
 	X(int, __lxstat, (int ver, const char *path, struct stat *st), (ver, path, st)) \
 	X(DIR *, opendir, (const char *path), (path)) \
+	X(long, syscall, (long n, long a, long b, long c, long d, long e, long f), \
+	  (n, a, b, c, d, e, f)) \
 	X(int, iopl, (int level), (level)) \
 	X(int, ioperm, (unsigned long from, unsigned long num, int on), (from, num, on)) \
 	X(int, sigaction, (int sig, const struct sigaction *act, struct sigaction *old), \
