@@ -27,6 +27,7 @@ mount_entry() {	# DESTINATION TYPE SOURCE OPTIONS...
 quote() {	# a JSON string (RFC 8259, 7)
 	local s=${1//\\/\\\\}
 	s=${s//\"/\\\"}
+	s=${s//$'\t'/\\t}
 	printf '"%s"' "${s//$'\n'/\\n}"
 }
 

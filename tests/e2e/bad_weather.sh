@@ -10,9 +10,10 @@
 PEER='
 use Socket;
 my ($path, $what) = @ARGV;
+my ($l, @kept);
 $SIG{PIPE} = "IGNORE";
 unlink $path;
-socket(my $l, AF_UNIX, SOCK_STREAM, 0) && bind($l, sockaddr_un($path)) && listen($l, 8) or die;
+socket($l, AF_UNIX, SOCK_STREAM, 0) && bind($l, sockaddr_un($path)) && listen($l, 8) or die;
 exit 0 if $what eq "dead";
 while (accept(my $c, $l)) {
 	push @kept, $c if $what eq "silent";

@@ -19,7 +19,7 @@ in_pod() {	# NET... -- COMMAND...: must succeed without a word on stderr
 	shift
 	# shellcheck disable=SC2086
 	run "$PODPCI" run $args -- "$@"
-	same status "$RC" 0 && same stderr "$ERR" ""
+	ran_clean
 }
 
 golden() {	# FILE: OUT against it
@@ -80,7 +80,7 @@ many() {
 # The tree by itself, read by lspci without any namespace.
 rendered() {
 	run "$PODPCI" sysfs --net "socket=$T/a.sock,server,mac=52:54:00:00:00:01" "$T/tree"
-	same status "$RC" 0 && same stderr "$ERR" "" && has "$OUT" "^$T/tree/bus/pci /sys/bus/pci$" &&
+	ran_clean && has "$OUT" "^$T/tree/bus/pci /sys/bus/pci$" &&
 		has "$OUT" "^$T/tree/module /sys/module$" &&
 		has "$OUT" "^LD_PRELOAD=/.*/libpodpci.so$" &&
 		has "$OUT" "^PODPCI_CONFIG=/sys/bus/pci/podpci.conf$" || return

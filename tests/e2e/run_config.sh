@@ -51,11 +51,12 @@ no_command() {
 check "no command" no_command
 
 dry_run() {
-	run "$PODPCI" run -n -c "$T/two.conf" --net socket=c.sock,mac=52:54:00:00:00:01 -o pagemap=off
-	same status "$RC" 0 && same stderr "$ERR" "" || return
+	mac=52:54:00:00:00:01
+	run "$PODPCI" run -n -c "$T/two.conf" --net socket=c.sock,mac=$mac -o pagemap=off
+	ran_clean || return
 	has "$OUT" "^net socket=$T/a.sock,server=on,id=up,bdf=0000:00:04.0,mac=02:" || return
 	has "$OUT" "^net socket=$T/b.sock,server=on,id=net0,bdf=0000:00:05.0,mac=02:" || return
-	has "$OUT" "^net socket=$T/c.sock,server=off,id=net1,bdf=0000:00:06.0,mac=52:54:00:00:00:01," &&
+	has "$OUT" "^net socket=$T/c.sock,server=off,id=net1,bdf=0000:00:06.0,mac=$mac," &&
 		has "$OUT" "^option coalesce=off$" && has "$OUT" "^option pagemap=off$"
 }
 check "--dry-run prints the effective configuration" dry_run
@@ -72,7 +73,8 @@ check "the effective configuration is one, and the shim's" round_trip
 
 warned() {	# MESSAGE NET
 	run "$PODPCI" run --net "$2" -- echo ran
-	same status "$RC" 0 && same stdout "$OUT" ran && same stderr "$ERR" "podpci: warning: net0: $1"
+	same status "$RC" 0 && same stdout "$OUT" ran &&
+		same stderr "$ERR" "podpci: warning: net0: $1"
 }
 touch "$T/file"
 check "a socket that is not there yet is a warning" warned \

@@ -44,18 +44,19 @@ stage_gone() {
 in_world() {
 	# shellcheck disable=SC2086
 	run unshare -m sh -c "$1
-		exec \"\$@\"" - "$PODPCI" run $NET -- \
-		sh -c 'ls /sys/bus/pci/devices /sys/kernel/iommu_groups; ls -d /sys/kernel/mm/hugepages'
-	same status "$RC" 0 && same stderr "$ERR" "" && same stdout "$OUT" "/sys/bus/pci/devices:
+		exec \"\$@\"" - "$PODPCI" run $NET -- sh -c 'ls -d /sys/kernel/mm/hugepages
+		ls /sys/bus/pci/devices /sys/kernel/iommu_groups'
+	ran_clean && same stdout "$OUT" "/sys/kernel/mm/hugepages
+/sys/bus/pci/devices:
 0000:00:04.0
 
 /sys/kernel/iommu_groups:
-1
-/sys/kernel/mm/hugepages"
+1"
 }
 
-no_iommu_groups='mkdir -p $T/mm && mount --bind /sys/kernel/mm $T/mm && mount -t tmpfs x /sys/kernel &&
-	mkdir /sys/kernel/mm && mount --bind $T/mm /sys/kernel/mm || exit 9'
+no_iommu_groups='mkdir -p $T/mm && mount --bind /sys/kernel/mm $T/mm &&
+	mount -t tmpfs x /sys/kernel && mkdir /sys/kernel/mm &&
+	mount --bind $T/mm /sys/kernel/mm || exit 9'
 no_pci='mount -t tmpfs x /sys/bus && mkdir /sys/bus/cpu || exit 9'
 
 hugetlbfs() {	# $1: how many the command should see, when $2 was done first
@@ -63,10 +64,10 @@ hugetlbfs() {	# $1: how many the command should see, when $2 was done first
 	run unshare -m sh -c "$2
 		exec \"\$@\"" - "$PODPCI" run $NET -- sh -c \
 		'awk "\$3 == \"hugetlbfs\" { print \$2, \$4 }" /proc/mounts'
-	same status "$RC" 0 && same stderr "$ERR" "" && same mounts "$(echo "$OUT" | grep -c .)" "$1" &&
+	ran_clean && same mounts "$(echo "$OUT" | grep -c .)" "$1" &&
 		has "$OUT" 'mode=1777'
 }
-none_mounted='for m in $(awk '\''$3 == "hugetlbfs" { print $2 }'\'' /proc/mounts); do umount $m; done'
+none_mounted='grep " hugetlbfs " /proc/mounts | while read -r x m x; do umount $m; done'
 one_mounted="$none_mounted; mkdir -p \$T/huge; mount -t hugetlbfs -o mode=1777 x \$T/huge"
 
 export T

@@ -62,7 +62,8 @@ environment() {
 preload_kept() {
 	cp "$(realpath "$(dirname "$PODPCI")/../lib/libpodpci.so")" "$T/other.so"
 	# shellcheck disable=SC2086,SC2016
-	run env LD_PRELOAD="$T/other.so" "$PODPCI" run $NET -v -- sh -c 'echo "$LD_PRELOAD $PODPCI_LOG"'
+	run env LD_PRELOAD="$T/other.so" "$PODPCI" run $NET -v -- \
+		sh -c 'echo "$LD_PRELOAD $PODPCI_LOG"'
 	has "$OUT" "^/[^ :]*/libpodpci.so:$T/other.so info$"
 }
 
@@ -74,7 +75,8 @@ library() {	# the three ways to name it
 	run env PODPCI_LIB="$T/env.so" "$PODPCI" run $NET -- sh -c 'echo $LD_PRELOAD'
 	same "by PODPCI_LIB" "$OUT" "$T/env.so" || return
 	# shellcheck disable=SC2086,SC2016
-	run env PODPCI_LIB="$T/env.so" "$PODPCI" run --lib "$T/asked.so" $NET -- sh -c 'echo $LD_PRELOAD'
+	run env PODPCI_LIB="$T/env.so" "$PODPCI" run --lib "$T/asked.so" $NET -- \
+		sh -c 'echo $LD_PRELOAD'
 	same "by --lib" "$OUT" "$T/asked.so" || return
 	# shellcheck disable=SC2086
 	run "$PODPCI" run --lib "$T/missing.so" $NET -- true
@@ -85,8 +87,8 @@ verbs() {
 	run "$PODPCI"
 	same status "$RC" 125 && has "$ERR" "^Usage: podpci" || return
 	run "$PODPCI" frobnicate
-	same status "$RC" 125 && same stderr "$ERR" "podpci: frobnicate: no such verb; see podpci help" ||
-		return
+	same status "$RC" 125 &&
+		same stderr "$ERR" "podpci: frobnicate: no such verb; see podpci help" || return
 	run "$PODPCI" --version
 	same status "$RC" 0 && has "$OUT" '^podpci [0-9]+\.[0-9]+\.[0-9]+$' || return
 	run "$PODPCI" help

@@ -32,7 +32,7 @@ in_frames() {
 
 without_privileges() {
 	# shellcheck disable=SC2016
-	container -- sh -c '[ "$(id -u)" = 1000 ] && [ ! -e /dev/vfio ] &&
+	container -- sh -c '[ "$(id -u)" = 1000 ] && env -u LD_PRELOAD test ! -e /dev/vfio &&
 		grep -E "CapEff:.*0000000000000000" /proc/self/status &&
 		grep -E "CapBnd:.*0000000000000000" /proc/self/status &&
 		grep -E "NoNewPrivs:.*1" /proc/self/status && grep -E "Seccomp:.*2" /proc/self/status &&
