@@ -23,7 +23,7 @@ static const struct range {
 	uint64_t first, end;
 } mem_range = { 0xc0000000, 0xfec00000 }, io_range = { 0xc000, 0x10000 };
 
-/* ---- building ------------------------------------------------------------------------------- */
+/* ---- building ------------------------------------------------------------------------------ */
 
 void pci_bar_add(struct ioapi_func *f, unsigned bar, uint32_t flags)
 {
@@ -205,7 +205,7 @@ uint64_t pci_func_bar_addr(const struct ioapi_func *f, unsigned bar)
 	return bar < BARS ? f->bar[bar].addr : 0;
 }
 
-/* ---- access --------------------------------------------------------------------------------- */
+/* ---- access -------------------------------------------------------------------------------- */
 
 static const struct window *find(const struct bar *b, unsigned first, unsigned end, uint64_t off,
 				 unsigned size)

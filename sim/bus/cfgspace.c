@@ -57,7 +57,7 @@ void cfg_power_on(struct ioapi_func *f)
 	memcpy(f->cfg, f->power_on, CFG_BYTES);
 }
 
-/* ---- COMMAND -------------------------------------------------------------------------------- */
+/* ---- COMMAND ------------------------------------------------------------------------------- */
 
 static void command_written(struct ioapi_func *f, uint16_t was)
 {
@@ -86,7 +86,7 @@ uint16_t pci_func_command(const struct ioapi_func *f)
 	return cfg_u16(f->cfg, PCI_COMMAND);
 }
 
-/* ---- access --------------------------------------------------------------------------------- */
+/* ---- access -------------------------------------------------------------------------------- */
 
 int cfg_read(struct ioapi_func *f, uint64_t off, unsigned size, uint64_t *val)
 {

@@ -82,7 +82,7 @@ void domains_orphan(struct ioapi_bus *bus)
 	domains_forget(bus);
 }
 
-/* ---- attach and detach ---------------------------------------------------------------------- */
+/* ---- attach and detach --------------------------------------------------------------------- */
 
 int ioapi_attach(struct ioapi_func *f, struct ioapi_domain *d)
 {
@@ -174,7 +174,7 @@ void ioapi_detach(struct ioapi_func *f)
 	domain_unlock_both(f, d);
 }
 
-/* ---- map and unmap -------------------------------------------------------------------------- */
+/* ---- map and unmap ------------------------------------------------------------------------- */
 
 /* Tells every function; the first failure is the answer. */
 static int tell(struct ioapi_domain *d)

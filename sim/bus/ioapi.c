@@ -37,7 +37,7 @@ int ioapi_region(const struct ioapi_func *f, unsigned region, struct ioapi_regio
 	return 0;
 }
 
-/* ---- open and close ------------------------------------------------------------------------- */
+/* ---- open and close ------------------------------------------------------------------------ */
 
 static void power_on(struct ioapi_func *f)
 {
@@ -136,7 +136,7 @@ int ioapi_reset(struct ioapi_func *f)
 	return rc;
 }
 
-/* ---- access --------------------------------------------------------------------------------- */
+/* ---- access -------------------------------------------------------------------------------- */
 
 static inline bool width_ok(unsigned size)
 {
@@ -210,7 +210,7 @@ int ioapi_irq_set(struct ioapi_func *f, unsigned index, unsigned start, unsigned
 	return rc;
 }
 
-/* ---- counters ------------------------------------------------------------------------------- */
+/* ---- counters ------------------------------------------------------------------------------ */
 
 unsigned ioapi_stats(const struct ioapi_func *cf, struct ioapi_stat *rows, unsigned max)
 {

@@ -5,7 +5,7 @@
 #include "sim/bus/internal.h"
 #include "sim/core/fd.h"
 
-/* ---- INTx ----------------------------------------------------------------------------------- */
+/* ---- INTx ---------------------------------------------------------------------------------- */
 
 void intx_update(struct ioapi_func *f)
 {
@@ -27,7 +27,7 @@ void pci_intx(struct ioapi_func *f, bool level)
 	intx_update(f);
 }
 
-/* ---- indices -------------------------------------------------------------------------------- */
+/* ---- indices ------------------------------------------------------------------------------- */
 
 static unsigned count_one(const struct ioapi_func *f)
 {

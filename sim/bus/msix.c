@@ -48,7 +48,7 @@ static bool pending(const struct vector *v)
 	return v->pending || fd_readable(v->masked_fd);
 }
 
-/* ---- delivery ------------------------------------------------------------------------------- */
+/* ---- delivery ------------------------------------------------------------------------------ */
 
 int pci_func_irq_fd(struct ioapi_func *f, unsigned vector)
 {
@@ -135,7 +135,7 @@ static void unmasked(struct ioapi_func *f, unsigned first, unsigned end)
 	settle_arm(f);
 }
 
-/* ---- table and pending bits ----------------------------------------------------------------- */
+/* ---- table and pending bits ---------------------------------------------------------------- */
 
 /* Only aligned whole dwords and quadwords are defined (PCI 3.0, 6.8.2): the rest is refused. */
 static bool defined(uint64_t off, unsigned size)
@@ -246,7 +246,7 @@ void msix_forget_pending(struct ioapi_func *f)
 	}
 }
 
-/* ---- control and eventfds ------------------------------------------------------------------- */
+/* ---- control and eventfds ------------------------------------------------------------------ */
 
 void msix_control_written(struct ioapi_func *f, uint16_t was)
 {

@@ -44,7 +44,7 @@ void *pci_bus_owner(const struct ioapi_bus *bus)
 	return bus->owner;
 }
 
-/* ---- addresses ------------------------------------------------------------------------------ */
+/* ---- addresses ----------------------------------------------------------------------------- */
 
 /* "DDDD:BB:DD.F", hexadecimal, exactly so; or -EINVAL. */
 static int address_parse(const char *bdf, unsigned *address)
@@ -97,7 +97,7 @@ static unsigned address_next(const struct ioapi_bus *bus)
 	return address;
 }
 
-/* ---- functions ------------------------------------------------------------------------------ */
+/* ---- functions ----------------------------------------------------------------------------- */
 
 static void ops_check(const struct pci_model_ops *ops)
 {
@@ -207,7 +207,7 @@ struct space *pci_func_space(struct ioapi_func *f)
 	return f->domain ? f->domain->space : NULL;
 }
 
-/* ---- the end of it all ---------------------------------------------------------------------- */
+/* ---- the end of it all --------------------------------------------------------------------- */
 
 void ioapi_bus_close(struct ioapi_bus *bus)
 {

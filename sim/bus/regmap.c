@@ -117,7 +117,7 @@ static int write_row(const struct reg *r, void *dev, uint64_t off, unsigned size
 	return 0;
 }
 
-/* ---- accesses that span rows ---------------------------------------------------------------- */
+/* ---- accesses that span rows --------------------------------------------------------------- */
 
 static bool inside(const struct regmap *m, uint64_t off, unsigned size)
 {
@@ -190,7 +190,7 @@ static int span_write(const struct regmap *m, void *dev, uint64_t off, unsigned 
 	return 0;
 }
 
-/* ---- doors ---------------------------------------------------------------------------------- */
+/* ---- doors --------------------------------------------------------------------------------- */
 
 static int do_read(const struct regmap *m, const struct reg *r, void *dev, uint64_t off,
 		   unsigned size, uint64_t *val)

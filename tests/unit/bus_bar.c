@@ -186,7 +186,7 @@ static void refused_accesses_are_counted(void)
 	rig_down(&r);
 }
 
-/* ---- the doorbell and close ------------------------------------------------------------------- */
+/* ---- the doorbell and close ---------------------------------------------------------------- */
 
 static void slow_bell(struct rig *r)
 {

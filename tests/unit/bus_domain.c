@@ -239,7 +239,7 @@ static void missing_resources_for_a_domain_leak_nothing(void)
 	rig_down(&r);
 }
 
-/* ---- under fire --------------------------------------------------------------------------------- */
+/* ---- under fire ---------------------------------------------------------------------------- */
 
 static int stop;
 

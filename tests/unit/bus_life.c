@@ -105,7 +105,7 @@ static void a_function_is_shown_only_when_realized(void)
 	CU_EQ(r.frees, 1);
 }
 
-/* ---- open and close ------------------------------------------------------------------------------ */
+/* ---- open and close ------------------------------------------------------------------------ */
 
 static void one_driver_at_a_time(void)
 {
@@ -143,7 +143,7 @@ static void a_model_that_cannot_open_leaves_it_closed(void)
 	rig_down(&r);
 }
 
-/* ---- fork ----------------------------------------------------------------------------------------- */
+/* ---- fork ---------------------------------------------------------------------------------- */
 
 /* In the child: 0 if everything is as it should be, else the number of what is not. */
 static int orphan_check(struct rig *r, struct ioapi_domain *d)
@@ -211,7 +211,7 @@ static void a_forked_copy_is_dead_and_the_parent_unharmed(void)
 	CU_EQ(fd_kept_count(), 0);
 }
 
-/* ---- missing resources ------------------------------------------------------------------------------ */
+/* ---- missing resources --------------------------------------------------------------------- */
 
 static int build_and_open(struct rig *r)
 {

@@ -77,7 +77,7 @@ static bool msix_enabled(struct rig *r)
 	return rig_cfg(r, CONTROL, 2) & PCI_MSIX_FLAGS_ENABLE;
 }
 
-/* ---- set and enable --------------------------------------------------------------------------- */
+/* ---- set and enable ------------------------------------------------------------------------ */
 
 static void setting_eventfds_turns_msix_on_and_taking_them_turns_it_off(void)
 {
@@ -252,7 +252,7 @@ static void running_out_of_descriptors_anywhere_changes_nothing(void)
 	rig_down(&r);
 }
 
-/* ---- masks and pending bits -------------------------------------------------------------------- */
+/* ---- masks and pending bits ---------------------------------------------------------------- */
 
 static void a_masked_vector_is_pending_and_fires_once_when_unmasked(void)
 {
@@ -416,7 +416,7 @@ static void table_sweep_of_every_width_and_offset_is_safe(void)
 	rig_down(&r);
 }
 
-/* ---- life ------------------------------------------------------------------------------------- */
+/* ---- life ---------------------------------------------------------------------------------- */
 
 static void the_enable_bit_in_config_space_moves_the_layout(void)
 {
@@ -496,7 +496,7 @@ static void a_reset_keeps_configuration_and_eventfds_but_no_pending_interrupt(vo
 	rig_down(&r);
 }
 
-/* ---- INTx --------------------------------------------------------------------------------------- */
+/* ---- INTx ---------------------------------------------------------------------------------- */
 
 static int intx_on(struct rig *r)
 {

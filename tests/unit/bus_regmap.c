@@ -72,7 +72,7 @@ static const struct regmap spanning = {
 	.flags = REGMAP_SPAN,
 };
 
-/* ---- the second opinion: what an access is, byte by byte ------------------------------------- */
+/* ---- the second opinion: what an access is, byte by byte ----------------------------------- */
 
 static const struct reg *row_of(uint64_t off)
 {
@@ -190,7 +190,7 @@ static void write_all(const struct regmap *m, const uint8_t *rows)
 			write_one(m, rows, off, sizes[s]);
 }
 
-/* ---- sentences -------------------------------------------------------------------------------- */
+/* ---- sentences ----------------------------------------------------------------------------- */
 
 static void every_read_gives_the_bytes_or_all_ones(void)
 {

@@ -69,7 +69,7 @@ static int file(void)
 	return memfd_create("mem", 0);
 }
 
-/* ---- merging and cutting ------------------------------------------------------------------------ */
+/* ---- merging and cutting ------------------------------------------------------------------- */
 
 static void pieces_that_continue_become_one_in_any_order(void)
 {
@@ -194,7 +194,7 @@ static void the_end_of_the_address_space_is_no_trap(void)
 	close(fd);
 }
 
-/* ---- refusals ------------------------------------------------------------------------------------ */
+/* ---- refusals ------------------------------------------------------------------------------ */
 
 static void wrong_pieces_are_refused_and_nothing_is_kept(void)
 {
@@ -259,7 +259,7 @@ static void many_pieces_are_mapped_all_or_not_at_all(void)
 	close(other);
 }
 
-/* ---- files ---------------------------------------------------------------------------------------- */
+/* ---- files --------------------------------------------------------------------------------- */
 
 static void a_file_stays_open_until_reaped_and_is_shared_by_its_pieces(void)
 {
@@ -323,7 +323,7 @@ static void an_orphan_holds_nothing(void)
 	close(fd);
 }
 
-/* ---- looking up ------------------------------------------------------------------------------------ */
+/* ---- looking up ---------------------------------------------------------------------------- */
 
 static void an_address_is_found_if_one_region_holds_all_of_it(void)
 {
@@ -387,7 +387,7 @@ static void a_full_space_refuses_and_still_cuts_where_it_can(void)
 	close(fd);
 }
 
-/* ---- against a model: one file number a page ------------------------------------------------------- */
+/* ---- against a model: one file number a page ----------------------------------------------- */
 
 #define PAGES 64
 
