@@ -49,6 +49,13 @@ build() {	# NAME MAKE-ARGUMENTS...
 	one "$name" "$MAKE" -j"$JOBS" --no-print-directory -k "$@"
 }
 
+# What the Makefile would build: a program that did not get built fails when it is to run.
+list() {
+	local what=$1
+	shift
+	"$MAKE" --no-print-directory -s "list-$what" "$@"
+}
+
 # ThreadSanitizer of gcc 12 does not know the wider address randomisation of newer kernels.
 threads_run() {
 	[ $# -gt 0 ] || return 0
@@ -80,11 +87,12 @@ for script in tests/check/also-*.sh; do
 done
 
 stage "unit and wire tests under AddressSanitizer and UBSan"
-units=("$B"/asan/tests/unit/* "$B"/asan/tests/wire/*)
-[ ${#units[@]} -eq 0 ] || tests/check/run-tests.sh -t asan "${units[@]}"
+read -ra programs < <(list programs B="$B/asan")
+tests/check/run-tests.sh -t asan "${programs[@]}"
 
 stage "tests with threads under ThreadSanitizer"
-threads_run "$B"/tsan/tests/unit/* "$B"/tsan/tests/wire/*
+read -ra programs < <(list threaded B="$B/tsan")
+threads_run "${programs[@]}"
 
 stage "the preload library"
 "$MAKE" --no-print-directory -s B="$B" shim

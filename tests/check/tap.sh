@@ -67,6 +67,11 @@ run() {
 	OUT=$(cat "$T/out") ERR=$(cat "$T/err")
 }
 
+# ran_clean: status 0 and not a word on stderr
+ran_clean() {
+	same status "$RC" 0 && same stderr "$ERR" ""
+}
+
 finish() {
 	exit $FAILED
 }

@@ -21,7 +21,8 @@ static struct config conf(void)
 #define EXPECT_TEXT(got, want) \
 	do { \
 		if (strcmp(got, want)) \
-			fprintf(stderr, "\n    line %d: got  %s\n    want %s", __LINE__, got, want); \
+			fprintf(stderr, "\n    line %d: got  %s\n    want %s", __LINE__, got, \
+				want); \
 		CU_ASSERT_STRING_EQUAL(got, want); \
 	} while (0)
 
@@ -81,8 +82,8 @@ static void wrong_nets_are_refused_with_the_law_they_break(void)
 		{ "socket=/s,bdf=0000:00:04.0x",
 		  "bdf=0000:00:04.0x: must be a PCI address such as 0000:00:04.0", -EINVAL },
 		{ "socket=/s,Queues=2",
-		  "Queues: unknown key; there are socket, server, id, bdf, mac, queues, queue-size, "
-		  "mode, packed, mrg, mtu, timeout, wait", -EINVAL },
+		  "Queues: unknown key; there are socket, server, id, bdf, mac, queues, "
+		  "queue-size, mode, packed, mrg, mtu, timeout, wait", -EINVAL },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
