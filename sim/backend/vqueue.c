@@ -89,6 +89,14 @@ static int take_base(struct vqueue *r, uint32_t base, bool packed)
 	return 0;
 }
 
+void vqueue_init(struct vqueue *r, bool transmit, bool shared)
+{
+	memset(r, 0, sizeof(*r));
+	r->transmit = transmit;
+	r->shared = shared;
+	r->ops = vqueue_pick(false, 0);
+}
+
 int vqueue_start(struct vqueue *r, const struct vqueue_setup *s, uint32_t base)
 {
 	bool packed = HAS(s->features, VIRTIO_F_RING_PACKED);
@@ -98,11 +106,10 @@ int vqueue_start(struct vqueue *r, const struct vqueue_setup *s, uint32_t base)
 	if (!vqueue_size(s->num, packed).desc || !aligned(s, packed))
 		return -EINVAL;
 	r->num = s->num;
-	r->transmit = s->transmit;
 	rc = take_base(r, base, packed);
 	if (rc < 0)
 		return rc;
-	if (s->transmit) {
+	if (r->transmit) {
 		r->owed = calloc(s->num, sizeof(*r->owed));
 		if (!r->owed)
 			return -ENOMEM;
@@ -114,12 +121,11 @@ int vqueue_start(struct vqueue *r, const struct vqueue_setup *s, uint32_t base)
 	r->used_log = s->used_log;
 	r->mem = s->mem;
 	r->log = s->log;
-	r->shared = s->shared;
 	r->hit_size = 0;
 	take_features(r, s->features);
 	r->ops = vqueue_pick(packed, 0);
 	r->broken = 0;
-	r->dirty = r->told_valid = false;
+	r->dirty = r->told_valid = r->reported = false;
 	r->patience = 0;
 	r->told = r->done;
 	r->running = true;
@@ -171,14 +177,12 @@ bool vqueue_due(struct vqueue *r, bool *again)
 	*again = false;
 	if (!r->dirty || !r->running || r->broken)
 		return false;
-	if (r->shared)
-		vqueue_lock(r);
 	idle = r->patience && r->looked == r->done;
 	r->looked = r->done;
 	due = r->ops->wants_call(r);
 	if (!due && !idle && ++r->patience < PATIENCE) {
 		*again = true;
-		goto out;
+		return false;
 	}
 	if (!due) {
 		__atomic_thread_fence(__ATOMIC_SEQ_CST);
@@ -189,9 +193,6 @@ bool vqueue_due(struct vqueue *r, bool *again)
 	r->told_valid = true;
 	r->patience = 0;
 	r->dirty = false;
-out:
-	if (r->shared)
-		vqueue_unlock(r);
 	return due;
 }
 

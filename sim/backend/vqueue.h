@@ -35,11 +35,9 @@ struct vqueue_setup {
 	void    *desc, *avail, *used;	/* packed: descriptors, driver events, device events */
 	uint64_t used_log;		/* guest address of `used` for the dirty log */
 	uint16_t num;
-	bool     transmit;
 	uint64_t features;
 	const struct vmem *mem;
 	struct vlog *log;		/* dirty log, or NULL */
-	bool     shared;		/* several threads give to it: lock */
 };
 
 /* Split or packed, in one of the vector widths this machine may have. */
@@ -74,6 +72,7 @@ struct vqueue {
 	bool     mergeable, in_order, indirect, event_idx;
 	bool     hdr_wanted;		/* transmit: the header may say something */
 	bool     shared, armed, running;
+	bool     reported;		/* its breaking was told */
 	int      broken;		/* -errno that stopped it */
 	uint32_t lock;
 	uint64_t features;
@@ -91,6 +90,9 @@ struct vqueue {
 	bool     transmit;
 	uint64_t row[PORT_COUNTERS];
 } __attribute__((aligned(64)));
+
+/* A ring that was never started; shared: several threads will give to it. Once. */
+void vqueue_init(struct vqueue *r, bool transmit, bool shared);
 
 /*
  * Starts a ring that stands still. base is what SET_VRING_BASE said. Checks sizes and
@@ -117,11 +119,18 @@ static inline unsigned vqueue_take(struct vqueue *r, struct batch *b, unsigned m
 
 static inline unsigned vqueue_give(struct vqueue *r, struct frame *const *f, unsigned n)
 {
-	return r->ops->give(r, f, n);
+	unsigned done;
+
+	if (!r->shared)
+		return r->ops->give(r, f, n);
+	vqueue_lock(r);
+	done = r->ops->give(r, f, n);
+	vqueue_unlock(r);
+	return done;
 }
 
 /*
- * Should the peer be called for what was completed? *again: ask once more soon, the answer is
+ * Under the lock: should the peer be called for what was completed? *again: ask once more soon, the answer is
  * not settled. After a call was due the next one is due only for what is completed later.
  */
 bool vqueue_due(struct vqueue *r, bool *again);

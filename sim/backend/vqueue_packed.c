@@ -105,7 +105,7 @@ static int walk(struct vqueue *r, struct vqueue_chains *c, struct pos *p)
 	return rc;
 }
 
-/* ---- transmit: from the driver ---------------------------------------------------------- */
+/* ---- transmit: from the driver -------------------------------------------------------------- */
 
 /* One chain of any shape; false: the burst ends here. */
 static bool take_chain(struct vqueue *r, struct batch *b, struct pos *p)
@@ -194,7 +194,7 @@ static void release(struct vqueue *r, struct batch *b)
 	r->dirty = true;
 }
 
-/* ---- receive: to the driver ------------------------------------------------------------- */
+/* ---- receive: to the driver ----------------------------------------------------------------- */
 
 static void advance(struct vqueue *r, struct pos p)
 {
@@ -306,8 +306,6 @@ HOT unsigned give(struct vqueue *r, struct frame *const *f, unsigned n, const un
 {
 	unsigned i = 0, lost = 0;
 
-	if (r->shared)
-		vqueue_lock(r);
 	while (i < n && r->running && !r->broken) {
 		enum port_counter why;
 
@@ -325,12 +323,10 @@ HOT unsigned give(struct vqueue *r, struct frame *const *f, unsigned n, const un
 		}
 	}
 	lost += vqueue_drop(r, PORT_OUT_DOWN, n - i);
-	if (r->shared)
-		vqueue_unlock(r);
 	return n - lost;
 }
 
-/* ---- notification ----------------------------------------------------------------------- */
+/* ---- notification --------------------------------------------------------------------------- */
 
 /* 2.8.10: has `done` passed the descriptor the driver waits for? */
 static bool passed(const struct vqueue *r, uint16_t off_wrap)

@@ -98,7 +98,7 @@ static int walk(struct vqueue *r, struct vqueue_chains *c, uint16_t head)
 	return rc;
 }
 
-/* ---- transmit: from the driver ---------------------------------------------------------- */
+/* ---- transmit: from the driver -------------------------------------------------------------- */
 
 static bool take_chain(struct vqueue *r, struct batch *b, uint16_t head)
 {
@@ -186,7 +186,7 @@ static void release(struct vqueue *r, struct batch *b)
 	publish(r, n);
 }
 
-/* ---- receive: to the driver ------------------------------------------------------------- */
+/* ---- receive: to the driver ----------------------------------------------------------------- */
 
 static void hand_back(struct vqueue *r, const struct vqueue_chains *c, unsigned n)
 {
@@ -287,8 +287,6 @@ HOT unsigned give(struct vqueue *r, struct frame *const *f, unsigned n, const un
 {
 	unsigned i = 0, lost = 0;
 
-	if (r->shared)
-		vqueue_lock(r);
 	while (i < n && r->running && !r->broken) {
 		enum port_counter why;
 
@@ -306,12 +304,10 @@ HOT unsigned give(struct vqueue *r, struct frame *const *f, unsigned n, const un
 		}
 	}
 	lost += vqueue_drop(r, PORT_OUT_DOWN, n - i);
-	if (r->shared)
-		vqueue_unlock(r);
 	return n - lost;
 }
 
-/* ---- notification ----------------------------------------------------------------------- */
+/* ---- notification --------------------------------------------------------------------------- */
 
 static bool wants_call(struct vqueue *r)
 {
