@@ -23,7 +23,7 @@ CFLAGS  ?= -O2 -g
 SANFLAGS := $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer) \
 	   $(if $(findstring undefined,$(SAN)),-fno-sanitize-recover=undefined) \
 	   $(if $(findstring thread,$(SAN)),$(if $(findstring clang,$(CC)),,-Wno-tsan))
-ALL_CFLAGS := -std=gnu11 -I. -D_GNU_SOURCE -DPODPCI_VERSION='"$(VERSION)"' -fPIC \
+ALL_CFLAGS := -std=gnu11 -I. -isystem $(B)/gen -D_GNU_SOURCE -DPODPCI_VERSION='"$(VERSION)"' -fPIC \
 	   -fvisibility=hidden -fno-strict-aliasing -fstack-protector-strong \
 	   -ftls-model=initial-exec $(WARN) $(CFLAGS) $(SANFLAGS)
 ALL_LDFLAGS := -Wl,-z,relro,-z,now -Wl,--as-needed $(SANFLAGS) $(LDFLAGS)
@@ -69,9 +69,9 @@ may_vhost  := vhost ring mem core
 may_virtio := virtio vhost bus ring mem core
 may_backend := backend ring mem core
 may_live   := live virtio vhost ring mem core
-may_ctl    := ctl core
-may_app    := app $(filter-out app backend,$(FOLDERS))
-may_host   := app $(filter-out app,$(FOLDERS))
+may_ctl    := ctl proto core
+may_app    := app $(filter-out app backend ctl,$(FOLDERS))
+may_host   := app $(filter-out app,$(FOLDERS)) proto
 may_shim   := shim $(may_app)
 may_wire   := vhost ring mem core
 
@@ -154,21 +154,36 @@ $(shell mkdir -p $(B))
 $(file >$(STAMP),$(CC) $(ALL_CFLAGS))
 endif
 
-$(B)/obj/%.o: %.c $(STAMP)
+# proto/x.proto becomes <x.pb-c.h>, never in the tree.
+GEN     := $(patsubst proto/%.proto,$(B)/gen/%.pb-c,$(wildcard proto/*.proto))
+$(B)/gen/%.pb-c.c $(B)/gen/%.pb-c.h: proto/%.proto
+	$(call say,PROTO,$<)
+	$(Q)mkdir -p $(B)/gen
+	$(Q)protoc-c -Iproto --c_out=$(B)/gen $<
+
+$(B)/obj/gen/%.o: $(B)/gen/%.c $(STAMP)
+	$(call say,CC,$<)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CFLAGS) -w -c -o $@ $<
+
+$(B)/obj/%.o: %.c $(STAMP) | $(GEN:=.h)
 	$(call say,CC,$<)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CFLAGS) $(call pkg,$<,--cflags) -MMD -MP -c -o $@ $<
 
-$(B)/syntax/%.ok: %.c
+$(B)/syntax/%.ok: %.c | $(GEN:=.h)
 	$(call say,CHECK,$<)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CFLAGS) $(call pkg,$<,--cflags) -MMD -MP -MT $@ -MF $(@:.ok=.d) \
 		-fsyntax-only $<
 	$(Q)touch $@
 
-# A test that needs a library says so in a comment: "pkg-config: libdpdk".
-pkg = $(shell p=$$(sed -n 's,.*pkg-config: *\([a-z0-9 ._-]*[a-z0-9]\).*,\1,p' $(1)); \
+# A source that needs a library says so in a comment: "pkg-config: libdpdk".
+pkg = $(shell p=$$(sed -n 's,.*pkg-config: *\([a-z0-9 ._-]*[a-z0-9]\).*,\1,p' $(1) | sort -u); \
 	test -z "$$p" || pkg-config $(2) $$p | sed 's/-I/-isystem /g')
+# The libraries of a program ($(1)) and of the folders it links ($(2)).
+pkg_libs = $(call pkg,$(1) $(foreach f,$(2),$(call sources,$(f))),--libs) \
+	   $(if $(filter proto,$(2)),-lprotobuf-c)
 
 define archive
 $(B)/lib/lib$(1).a: $(call objects,$(2))
@@ -179,6 +194,10 @@ endef
 $(foreach f,$(FOLDERS),$(eval $(call archive,$(f),$(call sources,$(f)))))
 $(eval $(call archive,shim,$(filter-out pmd-shim/preload.c,$(SHIM_SRC))))
 $(eval $(call archive,test,$(TEST_SRC)))
+$(B)/lib/libproto.a: $(GEN:$(B)/%=$(B)/obj/%.o)
+	$(call say,AR,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)rm -f $@ && $(AR) rcs $@ $^
 $(eval $(call archive,testdpdk,$(DPDK_SRC)))
 
 # The shim brings everything it needs but libc, and shows only what the map names.
@@ -196,7 +215,7 @@ $(B)/bin/$(subst _,-,$(basename $(notdir $(1)))): $(call objects,$(1)) $(call ar
 	$(call say,LD,$$@)
 	$(Q)mkdir -p $$(@D)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $$@ $$< -Wl,--start-group $(call archives,$(2)) \
-		-Wl,--end-group $$(call pkg,$(1),--libs) $(LIBS)
+		-Wl,--end-group $$(call pkg_libs,$(1),$(2)) $(LIBS)
 endef
 $(foreach m,$(MAINS),$(eval $(call main_program,$(m),$(may_$(if $(findstring \
 	podpci.c,$(m)),app,host)))))
@@ -207,7 +226,7 @@ $(B)/$(1): $(B)/obj/$(1).o $(4) $(call archives,$(2))
 	$(call say,LD,$$@)
 	$(Q)mkdir -p $$(@D)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $$@ $$< $(4) -Wl,--start-group $(call archives,$(2)) \
-		-Wl,--end-group $$(call pkg,$(1).c,--libs) $(3) $(LIBS)
+		-Wl,--end-group $$(call pkg_libs,$(1).c,$(2)) $(3) $(LIBS)
 endef
 folder_of = $(firstword $(subst _, ,$(notdir $(1))))
 $(foreach p,$(UNIT),$(eval $(call test_program,$(p:$(B)/%=%),test \
@@ -215,6 +234,8 @@ $(foreach p,$(UNIT),$(eval $(call test_program,$(p:$(B)/%=%),test \
 	$(if $(filter virtio,$(call folder_of,$(p))),$(call objects,$(FAKE_SRC))))))
 $(foreach p,$(WIRE),$(eval $(call test_program,$(p:$(B)/%=%),test $(may_wire),-lcunit)))
 $(foreach p,$(SHIM),$(eval $(call test_program,$(p:$(B)/%=%),test $(may_app),)))
-$(foreach p,$(E2E) $(BENCH),$(eval $(call test_program,$(p:$(B)/%=%),testdpdk,)))
+# A bench of the switch links the back-end; the others are DPDK programs.
+$(foreach p,$(E2E) $(BENCH),$(eval $(call test_program,$(p:$(B)/%=%),testdpdk \
+	$(if $(filter switch,$(call folder_of,$(p))),$(may_backend)),)))
 
 -include $(shell find $(B)/obj $(B)/syntax -name '*.d' 2>/dev/null)
