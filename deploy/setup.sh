@@ -8,7 +8,8 @@
 # that has everything it does nothing in a fraction of a second. With --check it only says what
 # is missing. Not being allowed hugepages is told but no error: tests that need them skip.
 
-BUILD="gcc clang make pkg-config libc6-dev binutils libcunit1-dev libpciaccess-dev"
+BUILD="gcc clang make pkg-config libc6-dev binutils libcunit1-dev libpciaccess-dev
+libprotobuf-c-dev protobuf-c-compiler libjson-c-dev"
 DPDK="dpdk dpdk-dev libdpdk-dev librte-net-virtio23 librte-net-vhost23 librte-net-tap23
 librte-net-ring23 librte-net-af-packet23 librte-mempool-ring23"
 TEST="runc pciutils strace procps util-linux iproute2 jq python3"
