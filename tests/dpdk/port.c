@@ -5,9 +5,12 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <rte_cycles.h>
 #include <rte_dev.h>
@@ -144,6 +147,52 @@ void port_ledger(struct port_ledger *l)
 	}
 	if (f)
 		fclose(f);
+}
+
+static int hoard[4096];
+static unsigned hoarded;
+static struct rlimit was_as;
+
+void port_leave_fds(unsigned n)
+{
+	struct rlimit l;
+
+	getrlimit(RLIMIT_NOFILE, &l);
+	l.rlim_cur = RTE_MIN(l.rlim_max, RTE_DIM(hoard));
+	setrlimit(RLIMIT_NOFILE, &l);
+	while (hoarded < RTE_DIM(hoard)) {
+		int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+
+		if (fd < 0)
+			break;
+		hoard[hoarded++] = fd;
+	}
+	while (n-- && hoarded)
+		close(hoard[--hoarded]);
+}
+
+void port_leave_kb(unsigned kb)
+{
+	struct rlimit l;
+	unsigned long pages = 0;
+	FILE *f = fopen("/proc/self/statm", "r");
+
+	if (f && fscanf(f, "%lu", &pages) != 1)
+		pages = 0;
+	if (f)
+		fclose(f);
+	getrlimit(RLIMIT_AS, &was_as);
+	l = was_as;
+	l.rlim_cur = pages * 4096 + kb * 1024ul;
+	setrlimit(RLIMIT_AS, &l);
+}
+
+void port_give_back(void)
+{
+	while (hoarded)
+		close(hoard[--hoarded]);
+	if (was_as.rlim_max)
+		setrlimit(RLIMIT_AS, &was_as);
 }
 
 uint64_t port_now_us(void)

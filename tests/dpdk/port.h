@@ -34,6 +34,11 @@ struct port_ledger {
 
 void port_ledger(struct port_ledger *l);
 
+/* Leaves this process only so many free descriptors, or KB of address space, until given back. */
+void port_leave_fds(unsigned n);
+void port_leave_kb(unsigned kb);
+void port_give_back(void);
+
 uint64_t port_now_us(void);		/* CLOCK_REALTIME, to compare with a script's clock */
 
 #endif

@@ -36,12 +36,13 @@ struct list {
 
 static struct opts {
 	unsigned count, window, ports, desc, timeout_ms, wait_ms, pool, cycles, late_mb, linger_ms;
+	unsigned spare_fds, spare_kb;
 	struct list sizes, queues;
 	bool scatter, rx_interrupt, lsc, hold, restart_first;
 	const char *attach;
 } opts = {
 	.count = 100000, .window = 128, .ports = 1, .timeout_ms = 2000, .wait_ms = 3000,
-	.pool = 16384, .sizes = { 1, { 64 } }, .queues = { 1, { 1 } },
+	.pool = 16384, .spare_fds = -1u, .spare_kb = -1u, .sizes = { 1, { 64 } }, .queues = { 1, { 1 } },
 };
 
 enum kind { FLAG, NUMBER, LIST, TEXT };
@@ -70,6 +71,8 @@ static const struct row {
 	ROW("--mempool-late", NUMBER, late_mb, "MB of buffers allocated after start and sent from"),
 	ROW("--restart-first", FLAG, restart_first, "restart port 0 while the others carry on"),
 	ROW("--detach-attach", TEXT, attach, "remove and probe port 0 again (devargs, '' its name)"),
+	ROW("--spare-fds", NUMBER, spare_fds, "with --detach-attach: first with so few descriptors"),
+	ROW("--spare-kb", NUMBER, spare_kb, "and with so little address space"),
 	ROW("--hold", FLAG, hold, "run until SIGTERM, a line a second"),
 #undef ROW
 };
@@ -289,19 +292,51 @@ static bool mempool_late(void)
 	return phases();
 }
 
-static bool detach_attach(void)
+static bool attach(const char *name)
 {
-	struct rte_eth_dev_info info;
-	char name[64];
 	uint16_t port;
 
+	return rte_dev_probe(*opts.attach ? opts.attach : name) == 0 &&
+	       rte_eth_dev_get_port_by_name(name, &port) == 0 && port == 0 && port_up(0) == 0;
+}
+
+/* Whatever state the port is in: away with it. */
+static bool detach(void)
+{
+	struct rte_eth_dev_info info;
+
+	if (rte_eth_dev_info_get(0, &info) < 0)
+		return true;
+	port_close(0);
+	return rte_dev_remove(info.device) == 0;
+}
+
+/* Short of something it may fail, but only so: later it works. */
+static bool attach_short(const char *name)
+{
+	bool ok;
+
+	if (opts.spare_fds == -1u && opts.spare_kb == -1u)
+		return true;
+	if (opts.spare_fds != -1u)
+		port_leave_fds(opts.spare_fds);
+	if (opts.spare_kb != -1u)
+		port_leave_kb(opts.spare_kb);
+	ok = attach(name);
+	port_give_back();
+	event(ok ? "attached" : "refused", 0, "");
+	return detach();
+}
+
+static bool detach_attach(void)
+{
+	char name[64];
+
 	snprintf(name, sizeof(name), "%s", port_name(0));
-	if (rte_eth_dev_info_get(0, &info) < 0 || port_close(0) < 0 ||
-	    rte_dev_remove(info.device) < 0)
+	if (!detach())
 		return false;
 	event("detached", 0, "");
-	if (rte_dev_probe(*opts.attach ? opts.attach : name) < 0 ||
-	    rte_eth_dev_get_port_by_name(name, &port) < 0 || port != 0 || port_up(0) < 0)
+	if (!attach_short(name) || !attach(name))
 		return false;
 	flows_init();
 	return phases();
