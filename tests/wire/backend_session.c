@@ -76,15 +76,27 @@ static void init_memory(struct sess *r)
 		.fd = r->mem_fd }, 1));
 }
 
-void sess_init(struct sess *r, const struct backend_config *cfg)
+static void make_vhost(struct sess *r)
 {
 	const struct vhost_host host = {
-		.lock = &r->lock, .owner = r, .link = on_link, .config_changed = on_config,
-		.failed = on_failed,
+		.loop = r->loop, .lock = &r->lock, .owner = r, .link = on_link,
+		.config_changed = on_config, .failed = on_failed,
 	};
+	int rc = vhost_new(&r->v, &r->cfg, &host, &r->err);
+
+	assert(!rc);
+}
+
+void sess_serve(struct sess *r)
+{
+	vhost_free(r->v);
+	r->cfg.server = true;
+	make_vhost(r);
+}
+
+void sess_init(struct sess *r, const struct backend_config *cfg)
+{
 	struct backend_config bc = cfg ? *cfg : (struct backend_config){ 0 };
-	struct vhost_host h;
-	int rc;
 
 	memset(r, 0, sizeof(*r));
 	log_init(getenv("PODPCI_LOG") ? getenv("PODPCI_LOG") : "error");
@@ -107,10 +119,7 @@ void sess_init(struct sess *r, const struct backend_config *cfg)
 						   .call_fd = eventfd(0, EFD_NONBLOCK),
 						   .enabled = true };
 	assert(!loop_new(&r->loop));
-	h = host;
-	h.loop = r->loop;
-	rc = vhost_new(&r->v, &r->cfg, &h, &r->err);
-	assert(!rc);
+	make_vhost(r);
 }
 
 void sess_free(struct sess *r)

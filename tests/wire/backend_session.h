@@ -57,6 +57,8 @@ void sess_init(struct sess *r, const struct backend_config *cfg);
 /* A decent back-end, as client or server. */
 struct backend_config sess_decent(bool connects);
 void sess_free(struct sess *r);
+/* Before sess_open(): a session that listens where cfg.socket says now. */
+void sess_serve(struct sess *r);
 
 int  sess_open(struct sess *r);		/* and lends the memory */
 void sess_close(struct sess *r);
