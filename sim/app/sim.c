@@ -12,6 +12,7 @@
 #include "sim/app/sim.h"
 #include "sim/bus/pci.h"
 #include "sim/core/err.h"
+#include "sim/core/fault.h"
 #include "sim/virtio/net.h"
 
 static int net_add(struct ioapi_bus *bus, const struct net_config *n, struct err *e)
@@ -43,7 +44,7 @@ static int net_add(struct ioapi_bus *bus, const struct net_config *n, struct err
 
 int sim_new(struct ioapi_bus **out, const struct config *c, struct err *e)
 {
-	struct config *kept = malloc(sizeof(*kept));
+	struct config *kept = fault_zalloc(sizeof(*kept));
 	struct ioapi_bus *bus = NULL;
 	int rc;
 
