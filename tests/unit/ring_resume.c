@@ -276,10 +276,11 @@ static void in_order_receive_rings_resume_exactly(void)
 
 /* ---- torn flushes --------------------------------------------------------------------------- */
 
-/* A burst whose head's flags are missing; base, ring and driver must come out as if they were not. */
+/* A burst whose head's flags are missing must come out as if they were not. */
 static bool torn_case(bool in_order, bool writable, unsigned chain_max)
 {
-	unsigned num = chain_max + 4 + below(NUM_MAX - chain_max - 3), burst, batches[NUM_MAX], n = 0;
+	unsigned num = chain_max + 4 + below(NUM_MAX - chain_max - 3);
+	unsigned batches[NUM_MAX], burst, n = 0;
 	struct resume_note note;
 	static struct model m;
 	uint64_t head;

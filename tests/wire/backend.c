@@ -71,7 +71,9 @@ static bool pause_us(struct backend *b, uint64_t us)
 
 static bool wait_readable(struct backend *b, int fd)
 {
-	struct pollfd p[] = { { .fd = fd, .events = POLLIN }, { .fd = b->wake_fd, .events = POLLIN } };
+	struct pollfd p[] = {
+		{ .fd = fd, .events = POLLIN }, { .fd = b->wake_fd, .events = POLLIN },
+	};
 
 	while (poll(p, 2, -1) < 0 && errno == EINTR)
 		;
@@ -203,10 +205,14 @@ static bool send_reply(struct backend *b, struct reply *r, const struct backend_
 	return true;
 }
 
+static unsigned kind_of(uint32_t request)
+{
+	return request == VU_SET_VRING_KICK ? KICK : request == VU_SET_VRING_CALL ? CALL : ERR;
+}
+
 static void keep_ring_fd(struct backend *b, const struct backend_msg *m, int *fds)
 {
-	unsigned kind = m->h.request == VU_SET_VRING_KICK ? KICK :
-			m->h.request == VU_SET_VRING_CALL ? CALL : ERR;
+	unsigned kind = kind_of(m->h.request);
 	int *slot = &b->ring_fds[m->payload.u64 & VU_RING_INDEX][kind];
 
 	if (*slot >= 0)
@@ -574,7 +580,7 @@ void backend_forget(struct backend *b)
 
 int backend_ring_fd(struct backend *b, unsigned ring, uint32_t request)
 {
-	unsigned kind = request == VU_SET_VRING_KICK ? KICK : request == VU_SET_VRING_CALL ? CALL : ERR;
+	unsigned kind = kind_of(request);
 	int fd;
 
 	pthread_mutex_lock(&b->lock);

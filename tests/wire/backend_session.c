@@ -105,7 +105,8 @@ void sess_init(struct sess *r, const struct backend_config *cfg)
 	assert(mkdtemp(r->dir));
 	r->cfg = (struct vhost_config){
 		.id = "net0", .server = cfg && cfg->connects, .timeout_ms = sess_timeout_ms,
-		.wait_ms = cfg && cfg->connects ? 2000 : 0, .features = SESS_FEATURES | BIT(VIRTIO_NET_F_CSUM),
+		.wait_ms = cfg && cfg->connects ? 2000 : 0,
+		.features = SESS_FEATURES | BIT(VIRTIO_NET_F_CSUM),
 		.features_blind = BIT(VIRTIO_F_VERSION_1), .rings = SESS_RINGS,
 	};
 	snprintf(r->cfg.socket, sizeof(r->cfg.socket), "%s/s", r->dir);
