@@ -89,20 +89,13 @@ static int number_print(const struct key *k, const void *at, char *buf, size_t l
 
 static int power_parse(const struct key *k, const char *text, void *at, struct err *e)
 {
-	uint16_t was;
+	int rc = number_parse(k, text, at, e);
 	unsigned val;
-	int rc;
 
-	memcpy(&was, at, sizeof(was));
-	rc = number_parse(k, text, at, e);
 	if (rc)
 		return rc;
 	val = number_get(k, at);
-	if (val & (val - 1)) {
-		memcpy(at, &was, sizeof(was));
-		return refuse(k, text, e);
-	}
-	return 0;
+	return val & (val - 1) ? refuse(k, text, e) : 0;
 }
 
 static int flag_parse(const struct key *k, const char *text, void *at, struct err *e)

@@ -47,6 +47,8 @@ static void wrong_nets_are_refused_with_the_law_they_break(void)
 		  "queues=4294967297: must be a number from 1 to 127", -EINVAL },
 		{ "socket=/s,queues=99999999999999999999",
 		  "queues=99999999999999999999: must be a number from 1 to 127", -EINVAL },
+		{ "socket=/s,queues=18446744073709551617",
+		  "queues=18446744073709551617: must be a number from 1 to 127", -EINVAL },
 		{ "socket=/s,queues=-1", "queues=-1: must be a number from 1 to 127", -EINVAL },
 		{ "socket=/s,queues=1x", "queues=1x: must be a number from 1 to 127", -EINVAL },
 		{ "socket=/s,queues=", "queues=: must be a number from 1 to 127", -EINVAL },
@@ -219,6 +221,23 @@ static void derived_macs_are_stable_local_and_distinct(void)
 	CU_ASSERT_NOT_EQUAL(memcmp(a.net[1].mac, a.net[2].mac, 6), 0);
 }
 
+static void a_derived_mac_avoids_given_ones(void)
+{
+	struct config a = conf(), b = conf();
+	char taken[64];
+	const uint8_t *m = a.net[0].mac;
+
+	config_add_net(&a, "socket=/s", NULL);
+	CU_EQ(config_finish(&a, NULL), 0);
+	snprintf(taken, sizeof(taken), "socket=/t,id=b,mac=%02x:%02x:%02x:%02x:%02x:%02x", m[0],
+		 m[1], m[2], m[3], m[4], m[5]);
+	config_add_net(&b, "socket=/s", NULL);
+	config_add_net(&b, taken, NULL);
+	CU_EQ(config_finish(&b, NULL), 0);
+	CU_EQ(memcmp(b.net[1].mac, m, 6), 0);
+	CU_ASSERT_NOT_EQUAL(memcmp(b.net[0].mac, m, 6), 0);
+}
+
 static void open_ids_and_addresses_avoid_taken_ones(void)
 {
 	struct config c = conf();
@@ -374,6 +393,7 @@ CU_MAIN("app/config",
 	T(what_is_written_reads_back_the_same),
 	T(format_tells_the_length_it_would_need),
 	T(derived_macs_are_stable_local_and_distinct),
+	T(a_derived_mac_avoids_given_ones),
 	T(open_ids_and_addresses_avoid_taken_ones),
 	T(devices_that_collide_are_refused),
 	T(two_clients_may_share_a_socket),

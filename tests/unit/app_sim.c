@@ -33,11 +33,16 @@ static int open_text(struct ioapi_bus **bus, const char *text, struct err *e)
 
 static void devices_appear_in_address_order_as_configured(void)
 {
-	static const struct { const char *bdf, *id; unsigned device, subsys, revision; } want[] = {
-		{ "0000:00:04.0", "a", 0x1041, 0x1100, 1 },
-		{ "0000:00:05.0", "b", 0x1000, 0x0001, 0 },
-		{ "0000:00:06.0", "c", 0x1000, 0x0001, 0 },
+	static const struct {
+		const char *bdf, *id;
+		unsigned device, subsys, revision;
+		bool io, mem;			/* BAR0 and BAR4, the legacy and the modern door */
+	} want[] = {
+		{ "0000:00:04.0", "a", 0x1041, 0x1100, 1, false, true },
+		{ "0000:00:05.0", "b", 0x1000, 0x0001, 0, true, false },
+		{ "0000:00:06.0", "c", 0x1000, 0x0001, 0, true, true },
 	};
+	struct ioapi_region r;
 	struct ioapi_bus *bus = NULL;
 	struct err e = { 0 };
 
@@ -55,6 +60,10 @@ static void devices_appear_in_address_order_as_configured(void)
 		CU_EQ(id.subsys_device, want[i].subsys);
 		CU_EQ(id.revision, want[i].revision);
 		CU_EQ(id.class, 0x020000);
+		CU_EQ(ioapi_region(ioapi_bus_func(bus, i), IOAPI_BAR0, &r), 0);
+		CU_EQ(r.size > 0, want[i].io);
+		CU_EQ(ioapi_region(ioapi_bus_func(bus, i), IOAPI_BAR4, &r), 0);
+		CU_EQ(r.size > 0, want[i].mem);
 	}
 	CU_ASSERT_PTR_NULL(ioapi_bus_func(bus, 3));
 	ioapi_bus_close(bus);
