@@ -110,19 +110,27 @@ int ioapi_open(struct ioapi_func *f, struct err *e);
 /* The driver is gone: rings stop, interrupts and the domain are let go, the session ends. */
 void ioapi_close(struct ioapi_func *f);
 
-/* size is 1, 2, 4 or 8. */
+/*
+ * size is 1, 2, 4 or 8, else -EINVAL. -ENXIO: no such register, region or width; -EPERM:
+ * read-only; -EIO: memory or I/O decoding is off; -ENODEV: the function is not open
+ * (configuration space may be read all the same).
+ */
 int ioapi_read(struct ioapi_func *f, unsigned region, uint64_t off, unsigned size, uint64_t *val);
 int ioapi_write(struct ioapi_func *f, unsigned region, uint64_t off, unsigned size, uint64_t val);
 
 /*
  * Sets the eventfds of vectors [start, start + count) of an index; -1 takes one away. fds NULL
  * with count 0 turns the index off (MSI-X enable follows). The fds stay the caller's: they are
- * duplicated here.
+ * duplicated here. An MSI-X vector that gets an eventfd is unmasked. -EINVAL for a wrong range
+ * or what is no eventfd; on failure nothing has changed.
  */
 int ioapi_irq_set(struct ioapi_func *f, unsigned index, unsigned start, unsigned count,
 		  const int *fds);
 
-/* Function level reset: power-on state, back-end rings stopped. */
+/*
+ * Function level reset as the kernel does it for a driver: the device is as at power-on, its
+ * rings stopped; configuration space, eventfds and memory stay.
+ */
 int ioapi_reset(struct ioapi_func *f);
 
 /* ---- DMA ----------------------------------------------------------------------------------- */

@@ -102,7 +102,7 @@ int irq_set(struct ioapi_func *f, unsigned index, unsigned start, unsigned count
 	if (start > vectors || count > vectors - start)
 		return -EINVAL;
 	for (unsigned i = 0; i < count; i++)
-		if (fds[i] < -1)
+		if (fds[i] < -1 || (fds[i] >= 0 && !fd_is_event(fds[i])))
 			return -EINVAL;
 	return kinds[index].set(f, start, count, fds);
 }

@@ -3,6 +3,8 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <stddef.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <time.h>
@@ -97,6 +99,17 @@ bool fd_is_kept(int fd)
 unsigned fd_kept_count(void)
 {
 	return __atomic_load_n(&kept, __ATOMIC_RELAXED);
+}
+
+bool fd_is_event(int fd)
+{
+	static const char want[] = "anon_inode:[eventfd]";
+	char path[32], is[sizeof(want)];
+	long n;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	n = sys_call(SYS_readlinkat, AT_FDCWD, path, is, sizeof(is));
+	return n < 0 || (n == sizeof(want) - 1 && !memcmp(is, want, sizeof(want) - 1));
 }
 
 /* A full counter (EAGAIN) needs no signal: it is readable already. */

@@ -21,6 +21,8 @@ void fd_drop(int *fd);		/* closes, forgets, sets to -1; -1 is fine */
 bool fd_is_kept(int fd);
 unsigned fd_kept_count(void);
 
+/* False if it is something else for certain: a write to that could block. */
+bool fd_is_event(int fd);
 void fd_signal(int fd);		/* adds one to an eventfd; -1 is fine */
 bool fd_drain(int fd);		/* empties an eventfd; true if it was not empty */
 bool fd_readable(int fd);	/* without reading, without waiting */

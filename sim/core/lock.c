@@ -4,10 +4,9 @@
 #include <errno.h>
 #include <linux/futex.h>
 #include <stddef.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include "sim/core/lock.h"
+#include "sim/core/sys.h"
 
 #define WAITED 1u
 
@@ -29,10 +28,7 @@ static uint32_t my_id(void)
 
 static void futex(uint32_t *word, int op, uint32_t val)
 {
-	int saved = errno;
-
-	syscall(SYS_futex, word, op | FUTEX_PRIVATE_FLAG, val, NULL, NULL, 0);
-	errno = saved;
+	sys_call(SYS_futex, word, op | FUTEX_PRIVATE_FLAG, val, NULL, NULL, 0);
 }
 
 bool lock_mine(const struct lock *l)

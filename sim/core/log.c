@@ -4,10 +4,10 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "sim/core/log.h"
+#include "sim/core/sys.h"
 
 #define LINE_HEAD_MAX 128
 
@@ -50,7 +50,7 @@ void log_line(enum log_level level, const char *who, const char *fmt, ...)
 			line[i] = '?';
 	line[len++] = '\n';
 	/* The raw call: inside a preload library write() may be somebody else's wrapper. */
-	(void)!syscall(SYS_write, STDERR_FILENO, line, (size_t)len);
+	sys_call(SYS_write, STDERR_FILENO, line, (size_t)len);
 	errno = saved;
 }
 

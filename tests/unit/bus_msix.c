@@ -187,7 +187,7 @@ static void wrong_ranges_and_descriptors_change_nothing(void)
 		{ IOAPI_IRQS, 0, 1, -EINVAL },
 		{ UINT32_MAX, 0, 1, -EINVAL },
 	};
-	int closed[RIG_VECTORS] = { -1, -1, -1, -1, 1000000 }, odd = -2;
+	int closed[RIG_VECTORS] = { -1, -1, -1, -1, 1000000 }, odd = -2, pipe_fd[2];
 	struct irqs q;
 	struct rig r;
 	unsigned kept;
@@ -203,6 +203,10 @@ static void wrong_ranges_and_descriptors_change_nothing(void)
 		      bad[i].rc);
 	CU_EQ(ioapi_irq_set(r.f, IOAPI_IRQ_MSIX, 0, 1, NULL), -EINVAL);
 	CU_EQ(ioapi_irq_set(r.f, IOAPI_IRQ_MSIX, 0, 1, &odd), -EINVAL);
+	CU_EQ(pipe(pipe_fd), 0);
+	CU_EQ(ioapi_irq_set(r.f, IOAPI_IRQ_MSIX, 0, 1, &pipe_fd[1]), -EINVAL);
+	close(pipe_fd[0]);
+	close(pipe_fd[1]);
 	CU_EQ(ioapi_irq_set(r.f, IOAPI_IRQ_MSIX, 0, RIG_VECTORS, closed), -EBADF);
 	CU_EQ(fd_kept_count(), kept);
 	raise_irq(&r, 0);
@@ -391,6 +395,42 @@ static void the_table_keeps_what_is_written_in_whole_dwords(void)
 	}
 	CU_EQ(ioapi_write(r.f, 1, 16 * RIG_VECTORS, 4, 0), -ENXIO);
 	CU_EQ(ioapi_write(r.f, 1, 16 * RIG_VECTORS - 4, 8, 0), -ENXIO);
+	rig_down(&r);
+}
+
+#define MANY 100
+
+static void pending_bits_of_many_vectors_lie_where_they_should(void)
+{
+	struct ioapi_func *f;
+	struct rig r;
+	uint64_t val;
+	int fd;
+
+	rig_new(&r);
+	CU_EQ(pci_func_new(r.bus, NULL, &rig_ident, &rig_ops, &r, &f, NULL), 0);
+	pci_msix_add(f, 2, MANY);
+	pci_bar_add(f, 0, PCI_BAR_IO);
+	pci_window_add(f, &(struct pci_window){ .bar = 0, .map = &rig_config_map, .dev = &r });
+	CU_EQ(pci_func_realize(f, NULL), 0);
+	r.f = f;
+	CU_EQ(ioapi_open(f, NULL), 0);
+	fd = eventfd(0, EFD_NONBLOCK);
+	for (unsigned v = 0; v < MANY; v++)
+		CU_EQ(ioapi_irq_set(f, IOAPI_IRQ_MSIX, v, 1, &fd), 0);
+	for (unsigned v = 0; v < MANY; v++) {
+		CU_EQ(ioapi_write(f, 2, MASK(v), 4, 1), 0);
+		raise_irq(&r, v);
+		for (unsigned off = 0; off < 16; off += 4) {
+			CU_EQ(ioapi_read(f, 2, PBA + off, 4, &val), 0);
+			CU_EQ(val, v / 32 == off / 4 ? 1u << v % 32 : 0);
+		}
+		CU_EQ(ioapi_read(f, 2, PBA + v / 64 * 8, 8, &val), 0);
+		CU_EQ(val, 1ull << v % 64);
+		CU_EQ(ioapi_write(f, 2, MASK(v), 4, 0), 0);
+		CU_EQ(heard(fd), 1);
+	}
+	close(fd);
 	rig_down(&r);
 }
 
@@ -602,6 +642,7 @@ CU_MAIN("bus/msix",
 	T(a_late_signal_on_the_private_eventfd_arrives_all_the_same),
 	T(the_private_eventfd_is_made_only_when_needed),
 	T(the_table_keeps_what_is_written_in_whole_dwords),
+	T(pending_bits_of_many_vectors_lie_where_they_should),
 	T(table_sweep_of_every_width_and_offset_is_safe),
 	T(the_enable_bit_in_config_space_moves_the_layout),
 	T(toggling_leaks_no_descriptor),

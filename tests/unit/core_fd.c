@@ -118,6 +118,20 @@ static void an_eventfd_is_signalled_seen_and_drained(void)
 	CU_ASSERT_FALSE(fd_drain(-1));
 }
 
+static void what_is_no_eventfd_is_told_apart(void)
+{
+	int pipe_fd[2], fd = fd_keep_event();
+
+	CU_EQ(pipe(pipe_fd), 0);
+	CU_ASSERT_TRUE(fd_is_event(fd));
+	CU_ASSERT_FALSE(fd_is_event(pipe_fd[0]));
+	CU_ASSERT_FALSE(fd_is_event(pipe_fd[1]));
+	CU_ASSERT_TRUE(fd_is_event(1000000));	/* whoever uses it will be told */
+	close(pipe_fd[0]);
+	close(pipe_fd[1]);
+	fd_drop(&fd);
+}
+
 static void errno_survives_failures(void)
 {
 	int fd = -1;
@@ -138,4 +152,5 @@ CU_MAIN("core/fd",
 	T(running_out_is_an_error_and_leaks_nothing),
 	T(an_armed_fault_strikes_once_at_its_number),
 	T(an_eventfd_is_signalled_seen_and_drained),
+	T(what_is_no_eventfd_is_told_apart),
 	T(errno_survives_failures))
