@@ -158,10 +158,11 @@ static void the_functions_own_access_is_the_drivers(void)
 	CU_EQ(pci_bar_access(r.f, 4, 0, 4, false, &val), 0);
 	CU_EQ(val, 0x77);
 	CU_EQ(pci_bar_access(r.f, 1, 0, 4, false, &val), 0);
-	CU_EQ(pci_bar_access(r.f, 6, 0, 4, false, &val), -ENXIO);
+	CU_EQ(pci_bar_access(r.f, 6, 20, 1, false, &val), -ENXIO);
 	CU_EQ(val, UINT64_MAX);
-	CU_EQ(pci_bar_access(r.f, 255, 0, 4, false, &val), -ENXIO);
-	CU_EQ(pci_bar_access(r.f, 4, 0, 3, false, &val), -ENXIO);
+	CU_EQ(pci_bar_access(r.f, 255, 20, 1, false, &val), -ENXIO);
+	val = 0x88;
+	CU_EQ(pci_bar_access(r.f, 4, RIG_BELL_OFF, 3, true, &val), -ENXIO);
 	CU_EQ(pci_bar_access(r.f, 4, UINT32_MAX, 4, false, &val), -ENXIO);
 	CU_EQ(r.bell, 0x77);
 	lock_drop(pci_func_lock(r.f));
@@ -183,6 +184,83 @@ static void refused_accesses_are_counted(void)
 	CU_EQ(rows[0].value, 3);
 	CU_ASSERT_STRING_EQUAL(rows[1].name, "resets");
 	CU_EQ(ioapi_stats(r.f, NULL, 0), 2);
+	rig_down(&r);
+}
+
+/* ---- our own mistakes ---------------------------------------------------------------------- */
+
+static struct ioapi_func *half_built(struct rig *r)
+{
+	struct ioapi_func *f = NULL;
+
+	pci_func_new(r->bus, NULL, &rig_ident, &rig_ops, r, &f, NULL);
+	pci_bar_add(f, 0, 0);
+	return f;
+}
+
+static void overlapping_windows(void *rig)
+{
+	const struct pci_window w[] = {
+		{ .bar = 0, .off = 0, .map = &rig_regs_map, .dev = rig },
+		{ .bar = 0, .off = 0x1c, .map = &rig_config_map, .dev = rig },
+	};
+	struct ioapi_func *f = half_built(rig);
+
+	pci_window_add(f, &w[0]);
+	pci_window_add(f, &w[1]);
+	(void)pci_func_realize(f, NULL);
+}
+
+static void empty_bar(void *rig)
+{
+	(void)pci_func_realize(half_built(rig), NULL);
+}
+
+static void move_onto_another(void *rig)
+{
+	const struct pci_window w[] = {
+		{ .bar = 0, .off = 0, .map = &rig_regs_map, .dev = rig },
+		{ .bar = 0, .off = 0x20, .map = &rig_config_map, .dev = rig },
+	};
+	struct ioapi_func *f = half_built(rig);
+
+	pci_window_add(f, &w[0]);
+	pci_window_add(f, &w[1]);
+	(void)pci_func_realize(f, NULL);
+	lock_take(pci_func_lock(f));
+	pci_window_move(f, &rig_config_map, 0x18);
+}
+
+static void bar_twice(void *rig)
+{
+	pci_bar_add(half_built(rig), 0, 0);
+}
+
+static void wide_bar_without_room(void *rig)
+{
+	pci_bar_add(half_built(rig), 5, PCI_BAR_64);
+}
+
+static void model_with_a_hole(void *rig)
+{
+	struct pci_model_ops ops = rig_ops;
+	struct ioapi_func *f;
+
+	ops.stats = NULL;
+	pci_func_new(((struct rig *)rig)->bus, NULL, &rig_ident, &ops, rig, &f, NULL);
+}
+
+static void a_model_that_is_built_wrongly_stops_us(void)
+{
+	static void (*const mistakes[])(void *rig) = {
+		overlapping_windows, empty_bar, move_onto_another, bar_twice,
+		wide_bar_without_room, model_with_a_hole,
+	};
+	struct rig r;
+
+	rig_new(&r);
+	for (unsigned i = 0; i < ARRAY_SIZE(mistakes); i++)
+		CU_ASSERT_TRUE(cu_aborts(mistakes[i], &r));
 	rig_down(&r);
 }
 
@@ -271,5 +349,6 @@ CU_MAIN("bus/bar",
 	T(a_locked_register_refuses_re_entry_and_the_doorbell_does_not_need_to),
 	T(the_functions_own_access_is_the_drivers),
 	T(refused_accesses_are_counted),
+	T(a_model_that_is_built_wrongly_stops_us),
 	T(close_waits_for_a_doorbell_that_waits_for_the_lock),
 	T(opening_and_closing_under_fire_is_safe))

@@ -267,7 +267,50 @@ static void a_row_is_found_by_any_of_its_bytes(void)
 	CU_ASSERT_PTR_NULL(regmap_at(&regs_map, LEN));
 }
 
+/* ---- the law of the tables ----------------------------------------------------------------- */
+
+static const struct {
+	const char *wrong;
+	struct reg  regs[2];
+} unlawful[] = {
+	{ "unsorted",           { { 4, 4, 0, "a", get_pfn, set_pfn },
+				  { 0, 4, 0, "b", get_pfn, set_pfn } } },
+	{ "overlapping",        { { 0, 4, 0, "a", get_pfn, set_pfn },
+				  { 2, 2, 0, "b", get_pfn, set_pfn } } },
+	{ "past the end",       { { 0, 4, 0, "a", get_pfn, set_pfn },
+				  { 6, 4, 0, "b", get_pfn, set_pfn } } },
+	{ "odd width",          { { 0, 3, 0, "a", get_pfn, set_pfn },
+				  { 4, 4, 0, "b", get_pfn, set_pfn } } },
+	{ "halves of what",     { { 0, 4, REG_HALVES, "a", get_pfn, set_pfn },
+				  { 4, 4, 0, "b", get_pfn, set_pfn } } },
+	{ "wide eight",         { { 0, 8, REG_WIDE, "a", get_pfn, set_pfn },
+				  { 8, 0, 0, "b", get_pfn, set_pfn } } },
+	{ "unreadable bytes",   { { 0, 4, REG_BYTES, "a", NULL, set_pfn },
+				  { 4, 4, 0, "b", get_pfn, set_pfn } } },
+	{ "nothing behind it",  { { 0, 4, 0, "a", NULL, NULL },
+				  { 4, 4, 0, "b", get_pfn, set_pfn } } },
+	{ "nameless",           { { 0, 4, 0, NULL, get_pfn, set_pfn },
+				  { 4, 4, 0, "b", get_pfn, set_pfn } } },
+};
+
+static void check_one(void *arg)
+{
+	regmap_check(arg);
+}
+
+static void a_table_against_the_law_is_our_own_mistake_and_stops_us(void)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(unlawful); i++) {
+		struct regmap m = {
+			.name = "bad", .regs = unlawful[i].regs, .count = 2, .len = 8,
+		};
+
+		CU_ASSERT_TRUE(cu_aborts(check_one, &m));
+	}
+}
+
 CU_MAIN("bus/regmap",
+	T(a_table_against_the_law_is_our_own_mistake_and_stops_us),
 	T(every_read_gives_the_bytes_or_all_ones),
 	T(every_write_lands_where_it_should_or_touches_nothing),
 	T(offsets_far_outside_do_not_wrap),

@@ -125,7 +125,7 @@ static inline int rig_memory_changed(void *dev, struct space *s)
 
 	r->memories++;
 	r->space = s;
-	return s ? r->memory_rc : 0;
+	return s ? __atomic_load_n(&r->memory_rc, __ATOMIC_RELAXED) : 0;
 }
 
 static inline void rig_command_changed(void *dev, uint16_t command)

@@ -189,6 +189,9 @@ static void the_end_of_the_address_space_is_no_trap(void)
 	CU_EQ(space_unmap(s, top.iova, UINT64_MAX), K);
 	CU_EQ(space_unmap(s, UINT64_MAX & ~(K - 1), K), 0);
 	CU_EQ(space_unmap(s, 1, K), 0);
+	CU_EQ(map1(s, fd, 0, 2), 0);
+	CU_EQ(space_unmap(s, BASE, K + 5), K);		/* whole pages only */
+	CU_EQ(space_unmap(s, BASE + K, K - 5), 0);
 	CU_EQ(space_unmap(s, 0, 0), 0);
 	space_free(s);
 	close(fd);
