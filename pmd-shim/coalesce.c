@@ -21,7 +21,7 @@
 #include "sim/core/sys.h"
 
 struct file {
-	int       fd;
+	int       fd;			/* meaningful while page is not 0 */
 	uintptr_t base;
 	uint64_t  size, page;
 };
@@ -32,7 +32,7 @@ struct range {
 };
 
 static struct file files[COALESCE_FILES_MAX];
-static unsigned n_files;
+static unsigned n_files;		/* slots that were ever used */
 static struct range ranges[COALESCE_RANGES_MAX];	/* sorted, disjoint, neighbours merged */
 static unsigned n_ranges;
 static struct lock changes;
@@ -120,26 +120,6 @@ static void range_cut(uintptr_t start, uintptr_t end, bool give_back)
 	}
 }
 
-static void forget(const void *addr, size_t len, bool give_back)
-{
-	uintptr_t start = (uintptr_t)addr;
-
-	if (!coalesce_any() || !fdtab_owned() || lock_take(&changes))
-		return;
-	range_cut(start, start + len, give_back);
-	lock_drop(&changes);
-}
-
-void coalesce_forget(const void *addr, size_t len)
-{
-	forget(addr, len, true);
-}
-
-void coalesce_leave(const void *addr, size_t len)
-{
-	forget(addr, len, false);
-}
-
 uint64_t coalesce_find(uint64_t va, uint64_t len, int *fd, uint64_t *off)
 {
 	uint64_t found = 0;
@@ -198,10 +178,12 @@ static long open_memfd(uint64_t page)
 
 static struct file *file_new(uintptr_t base, uint64_t page, int original)
 {
-	struct file *f = &files[n_files];
+	struct file *f = files;
 	long fd;
 
-	if (n_files == COALESCE_FILES_MAX)
+	while (f < files + n_files && f->page)
+		f++;
+	if (f == files + COALESCE_FILES_MAX)
 		return NULL;
 	fd = open_beside(original);
 	if (fd < 0)
@@ -211,20 +193,70 @@ static struct file *file_new(uintptr_t base, uint64_t page, int original)
 	if (fd < 0)
 		return NULL;
 	*f = (struct file){ .fd = (int)fd, .base = base, .page = page };
-	n_files++;
+	if (f == files + n_files)
+		n_files++;
 	return f;
 }
 
-static struct file *file_for(uintptr_t addr, uint64_t page, int original)
+static bool file_fits(const struct file *f, uintptr_t addr, uint64_t page)
 {
-	for (unsigned i = 0; i < n_files; i++) {
-		struct file *f = &files[i];
+	return f->page == page && addr >= f->base &&
+	       addr - f->base <= f->size + COALESCE_GAP_MAX;
+}
 
-		if (f->page == page && addr >= f->base &&
-		    addr - f->base <= f->size + COALESCE_GAP_MAX)
-			return f;
-	}
+/* The file of the memory right before or after, so that they are one; else any in reach. */
+static struct file *file_for(uintptr_t addr, size_t len, uint64_t page, int original)
+{
+	unsigned i = range_from(addr);
+
+	if (i && ranges[i - 1].end == addr && file_fits(ranges[i - 1].file, addr, page))
+		return ranges[i - 1].file;
+	if (i < n_ranges && ranges[i].start <= addr + len &&
+	    file_fits(ranges[i].file, addr, page))
+		return ranges[i].file;
+	for (i = 0; i < n_files; i++)
+		if (file_fits(&files[i], addr, page))
+			return &files[i];
 	return file_new(addr, page, original);
+}
+
+static void file_drop(struct file *f)
+{
+	f->page = 0;
+	fd_drop(&f->fd);
+}
+
+static void drop_unused_files(void)
+{
+	for (struct file *f = files; f < files + n_files; f++) {
+		unsigned i = 0;
+
+		while (i < n_ranges && ranges[i].file != f)
+			i++;
+		if (f->page && i == n_ranges)
+			file_drop(f);
+	}
+}
+
+static void forget(const void *addr, size_t len, bool give_back)
+{
+	uintptr_t start = (uintptr_t)addr;
+
+	if (!coalesce_any() || !fdtab_owned() || lock_take(&changes))
+		return;
+	range_cut(start, start + len, give_back);
+	drop_unused_files();
+	lock_drop(&changes);
+}
+
+void coalesce_forget(const void *addr, size_t len)
+{
+	forget(addr, len, true);
+}
+
+void coalesce_leave(const void *addr, size_t len)
+{
+	forget(addr, len, false);
 }
 
 /* ---- originals ----------------------------------------------------------------------------- */
@@ -321,12 +353,14 @@ static void tell_fallback(int rc)
 /* Lock held. */
 static long map_here(uintptr_t addr, size_t len, int prot, int flags, int fd, uint64_t page)
 {
-	struct file *f = file_for(addr, page, fd);
+	struct file *f;
 	uint64_t off, end;
 	long rc = 0;
 	void *at;
 
-	if (!f || n_ranges + 2 > COALESCE_RANGES_MAX) {
+	range_cut(addr, addr + len, true);
+	f = n_ranges + 2 > COALESCE_RANGES_MAX ? NULL : file_for(addr, len, page, fd);
+	if (!f) {
 		tell_fallback(-ENOMEM);
 		return COALESCE_NOT_OURS;
 	}
@@ -339,7 +373,6 @@ static long map_here(uintptr_t addr, size_t len, int prot, int flags, int fd, ui
 		return COALESCE_NOT_OURS;
 	}
 	f->size = end > f->size ? end : f->size;
-	range_cut(addr, addr + len, true);
 	at = real.mmap((void *)addr, len, prot, flags, f->fd, (off_t)off);
 	if (at == MAP_FAILED) {
 		tell_fallback(-errno);
@@ -374,7 +407,7 @@ void coalesce_fork_end(bool child)
 {
 	if (child) {
 		__atomic_store_n(&n_ranges, 0, __ATOMIC_RELAXED);
-		n_files = 0;
+		drop_unused_files();
 	}
 	lock_drop(&changes);
 }

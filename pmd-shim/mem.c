@@ -17,7 +17,7 @@ bool mem_cares_gone(void)
 
 bool mem_cares(int flags, int fd)
 {
-	if (fd >= 0 && (flags & MAP_SHARED))
+	if (fd >= 0 && ((flags & MAP_SHARED) || fdtab_get(fd)))
 		return true;
 	return (flags & MAP_FIXED) && mem_cares_gone();
 }

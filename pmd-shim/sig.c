@@ -102,51 +102,37 @@ static void die_by(int sig, const siginfo_t *info)
 }
 
 /*
- * The application's handler, called on our frame. A second fault inside it must end the
- * process, as the kernel does when the signal is blocked; but we keep it open, so that a
- * handler may touch its device. The frame is remembered instead: a fault further down the
- * same stack, while the frame's mark is still there, is inside the handler. (A handler may
- * leave by siglongjmp(), so there is no moment at which it is surely over.)
+ * A second fault inside the application's handler must end the process, as the kernel does when
+ * the signal is blocked; but we keep it open, so that a handler may touch its device. A signal
+ * nothing raises stands in for it in the mask: found blocked at a fault, the handler is still
+ * running; a handler that leaves by siglongjmp() unblocks it on the way. A thread that had it
+ * blocked before cannot be told apart and recurses until its stack ends.
  */
-struct frame {
-	struct frame *outer;
-	uint64_t      mark;
-	int           sig;
-};
+#define STAND_IN SIGSTKFLT
 
-#define MARK UINT64_C(0x706f6470636921)
-
-static __thread struct frame *innermost __attribute__((tls_model("initial-exec")));
-
-#define STACK_SPAN (UINT64_C(1) << 24)	/* further away is another stack */
+static __thread int handling __attribute__((tls_model("initial-exec")));
 
 static bool inside_handler(int sig, const ucontext_t *uc)
 {
-	uintptr_t sp = (uintptr_t)uc->uc_mcontext.gregs[REG_RSP];
-	const struct frame *f = innermost;
-
-	if (!f || sp >= (uintptr_t)f || (uintptr_t)f - sp > STACK_SPAN)
-		return false;
-	return f->mark == MARK && f->sig == sig;
+	return handling == sig && sigismember(&uc->uc_sigmask, STAND_IN) > 0;
 }
 
 static void call_handler(int sig, siginfo_t *info, ucontext_t *uc, const struct sigaction *act)
 {
-	struct frame frame = { .outer = innermost, .mark = MARK, .sig = sig };
 	sigset_t masked = act->sa_mask, was;
+	int outer = handling;
 
-	if (act->sa_flags & SA_NODEFER)
-		frame.mark = 0;
-	innermost = &frame;
 	open_in(&masked);
+	if (!(act->sa_flags & SA_NODEFER))
+		sigaddset(&masked, STAND_IN);
 	sys_call(SYS_rt_sigprocmask, SIG_BLOCK, &masked, &was, KERNEL_SIGSET_BYTES);
+	handling = sigismember(&was, STAND_IN) > 0 ? 0 : sig;
 	if (act->sa_flags & SA_SIGINFO)
 		act->sa_sigaction(sig, info, uc);
 	else
 		act->sa_handler(sig);
+	handling = outer;
 	sys_call(SYS_rt_sigprocmask, SIG_SETMASK, &was, NULL, KERNEL_SIGSET_BYTES);
-	*(volatile uint64_t *)&frame.mark = 0;
-	innermost = frame.outer;
 }
 
 void sig_pass_on(int sig, siginfo_t *info, void *ucontext)

@@ -1,0 +1,25 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# preload.sh - runs the programs of this folder on a simulated bus with two devices.
+#
+# No back-end is needed: the sockets lead nowhere and the links stay down.
+
+ROOT=$(cd "$(dirname "$0")/../.." && pwd)
+B=${B:-build}
+case $B in /*) ;; *) B=$ROOT/$B ;; esac
+T=$(mktemp -d /tmp/ps.XXXXXX) || exit 1
+trap 'umount "$T/huge" 2>/dev/null; rm -rf "$T"' EXIT
+mkdir "$T/huge"
+mount -t hugetlbfs -o pagesize=2M none "$T/huge" 2>/dev/null && export SHIM_HUGE_DIR=$T/huge
+failed=0
+
+run() {	# OPTIONS... -- PROGRAM
+	"$B/bin/podpci" run --lib "$B/lib/libpodpci.so" --net "socket=$T/none,wait=0" \
+		--net "socket=$T/none2,wait=0" "$@" || failed=1
+}
+
+for p in vfio fds signals hugepages; do
+	[ -x "$B/tests/shim/$p" ] && run -- "$B/tests/shim/$p"
+done
+run --option coalesce=off --option pagemap=off -- "$B/tests/shim/options_off"
+exit $failed
