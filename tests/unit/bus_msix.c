@@ -411,7 +411,7 @@ static void pending_bits_of_many_vectors_lie_where_they_should(void)
 	CU_EQ(pci_func_new(r.bus, NULL, &rig_ident, &rig_ops, &r, &f, NULL), 0);
 	pci_msix_add(f, 2, MANY);
 	pci_bar_add(f, 0, PCI_BAR_IO);
-	pci_window_add(f, &(struct pci_window){ .bar = 0, .map = &rig_config_map, .dev = &r });
+	pci_window_add(f, &(struct pci_window){ .off = 24, .map = &rig_config_map, .dev = &r });
 	CU_EQ(pci_func_realize(f, NULL), 0);
 	r.f = f;
 	CU_EQ(ioapi_open(f, NULL), 0);

@@ -178,7 +178,8 @@ static inline void rig_hook_write(void *dev, unsigned off, unsigned size)
 static inline int rig_build(struct rig *r, const char *bdf)
 {
 	static const uint8_t cap[16] = { 0, 0, 16, 1, [8] = 0x55 };
-	static const uint8_t writable[16] = { [12] = 0xff, 0xff, 0xff, 0xff };
+	/* The first two bytes are the bus's own, whatever a model asks for. */
+	static const uint8_t writable[16] = { 0xff, 0xff, [12] = 0xff, 0xff, 0xff, 0xff };
 	const struct pci_window w[] = {
 		{ .bar = 0, .off = 24, .map = &rig_config_map, .dev = r },
 		{ .bar = 4, .off = 0, .map = &rig_regs_map, .dev = r },
