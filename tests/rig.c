@@ -112,7 +112,8 @@ int rig_up(struct rig *r, const struct rig_opts *o)
 	find_caps(r);
 	return 0;
 fail:
-	fprintf(stderr, "rig: %d %s\n", rc, e.msg);
+	if (!o->quiet)
+		fprintf(stderr, "rig: %d %s\n", rc, e.msg);
 	rig_down(r);
 	return rc;
 }
@@ -227,7 +228,7 @@ uint8_t rig_negotiate(struct rig *r, uint64_t features)
 
 /* ---- queues -------------------------------------------------------------------------------- */
 
-void rig_queue(struct rig *r, struct drv *d, unsigned q, uint16_t num, bool packed)
+void rig_queue(struct rig *r, struct qdrv *d, unsigned q, uint16_t num, bool packed)
 {
 	uint64_t iova;
 
@@ -236,8 +237,8 @@ void rig_queue(struct rig *r, struct drv *d, unsigned q, uint16_t num, bool pack
 		cc_set(r, VIRTIO_PCI_COMMON_Q_SIZE, 2, num);
 	else
 		num = (uint16_t)cc(r, VIRTIO_PCI_COMMON_Q_SIZE, 2);
-	iova = rig_alloc(r, drv_size(num), 4096);
-	drv_init(d, packed, num, rig_va(r, iova), iova);
+	iova = rig_alloc(r, qdrv_size(num), 4096);
+	qdrv_init(d, packed, num, rig_va(r, iova), iova);
 	cc_set(r, VIRTIO_PCI_COMMON_Q_DESCLO, 4, (uint32_t)d->desc);
 	cc_set(r, VIRTIO_PCI_COMMON_Q_DESCHI, 4, d->desc >> 32);
 	cc_set(r, VIRTIO_PCI_COMMON_Q_AVAILLO, 4, (uint32_t)d->avail);
@@ -247,15 +248,15 @@ void rig_queue(struct rig *r, struct drv *d, unsigned q, uint16_t num, bool pack
 	cc_set(r, VIRTIO_PCI_COMMON_Q_ENABLE, 2, 1);
 }
 
-void rig_queue_legacy(struct rig *r, struct drv *d, unsigned q)
+void rig_queue_legacy(struct rig *r, struct qdrv *d, unsigned q)
 {
 	uint16_t num;
 	uint64_t iova;
 
 	lg_set(r, VIRTIO_PCI_QUEUE_SEL, 2, q);
 	num = (uint16_t)lg(r, VIRTIO_PCI_QUEUE_NUM, 2);
-	iova = rig_alloc(r, drv_size(num), 4096);
-	drv_init(d, false, num, rig_va(r, iova), iova);
+	iova = rig_alloc(r, qdrv_size(num), 4096);
+	qdrv_init(d, false, num, rig_va(r, iova), iova);
 	lg_set(r, VIRTIO_PCI_QUEUE_PFN, iova >> 44 ? 8 : 4, iova >> 12);
 }
 
@@ -264,10 +265,10 @@ int rig_notify(struct rig *r, unsigned q)
 	return rig_write(r, IOAPI_BAR4, r->notify + (uint64_t)q * r->notify_mult, 2, q);
 }
 
-uint8_t rig_run(struct rig *r, uint64_t features, struct drv *ctrl)
+uint8_t rig_run(struct rig *r, uint64_t features, struct qdrv *ctrl)
 {
 	bool packed = features >> VIRTIO_F_RING_PACKED & 1;
-	struct drv rx, tx;
+	struct qdrv rx, tx;
 	unsigned c = 2;
 
 	rig_negotiate(r, features);

@@ -11,7 +11,7 @@
 
 #include "include/ioapi.h"
 #include "sim/virtio/net.h"
-#include "tests/drv.h"
+#include "tests/qdrv.h"
 #include "tests/fakes/vhost.h"
 
 #define RIG_MEM   (4u << 20)
@@ -51,6 +51,7 @@ struct rig_opts {
 	bool     no_backend;		/* none was ever seen */
 	uint64_t iova;
 	bool     closed;		/* do not open */
+	bool     quiet;			/* failing is what the test is about */
 };
 
 int  rig_up(struct rig *r, const struct rig_opts *o);
@@ -79,12 +80,12 @@ void     rig_accept(struct rig *r, uint64_t features);
 uint8_t  rig_negotiate(struct rig *r, uint64_t features);
 
 /* A ring in lent memory, written to the registers of queue q and enabled. */
-void rig_queue(struct rig *r, struct drv *d, unsigned q, uint16_t num, bool packed);
+void rig_queue(struct rig *r, struct qdrv *d, unsigned q, uint16_t num, bool packed);
 /* Likewise through the legacy door. */
-void rig_queue_legacy(struct rig *r, struct drv *d, unsigned q);
+void rig_queue_legacy(struct rig *r, struct qdrv *d, unsigned q);
 int  rig_notify(struct rig *r, unsigned q);
 /* Data queues of pair 0 and the control queue, with these features, up to DRIVER_OK. */
-uint8_t rig_run(struct rig *r, uint64_t features, struct drv *ctrl);
+uint8_t rig_run(struct rig *r, uint64_t features, struct qdrv *ctrl);
 
 /* Eventfds: MSI-X vectors [0, n) or INTx; how often one was signalled since last asked. */
 int      rig_irqs(struct rig *r, unsigned index, unsigned n, int *fds);

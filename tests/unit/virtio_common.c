@@ -330,7 +330,7 @@ static void wrong_notifications_are_dropped(void)
 
 static void no_kick_before_driver_ok_nor_after_reset(void)
 {
-	struct drv d;
+	struct qdrv d;
 	int fd;
 
 	up(&(struct rig_opts){ 0 });
@@ -390,7 +390,7 @@ static void window_reads_and_writes_registers(void)
 
 static void window_has_the_side_effects_of_the_access(void)
 {
-	struct drv ctrl;
+	struct qdrv ctrl;
 	int fd;
 
 	up(&(struct rig_opts){ 0 });

@@ -30,7 +30,7 @@
 #define UNTOUCHED 0xa5
 
 static struct rig r;
-static struct drv ctrl;
+static struct qdrv ctrl;
 static uint64_t page;		/* 64 KiB for commands */
 static unsigned queue;
 
@@ -48,15 +48,15 @@ static void up(bool packed)
 }
 
 /* Sends what lies at `page` as given and returns the ack byte; *len the bytes counted. */
-static uint8_t send_parts(const struct drv_part *p, unsigned n, uint64_t ack_at, uint32_t *len)
+static uint8_t send_parts(const struct qdrv_part *p, unsigned n, uint64_t ack_at, uint32_t *len)
 {
 	uint16_t id, want;
 	uint32_t used = UINT32_MAX;
 
 	*(uint8_t *)rig_va(&r, ack_at) = UNTOUCHED;
-	want = drv_add(&ctrl, p, n);
+	want = qdrv_add(&ctrl, p, n);
 	rig_notify(&r, queue);
-	if (!drv_used(&ctrl, &id, &used, n))
+	if (!qdrv_used(&ctrl, &id, &used, n))
 		return 0xee;
 	CU_EQ(id, want);
 	*len = used;
@@ -66,7 +66,7 @@ static uint8_t send_parts(const struct drv_part *p, unsigned n, uint64_t ack_at,
 static uint8_t command(uint8_t class, uint8_t cmd, const void *payload, uint32_t len)
 {
 	uint8_t *va = rig_va(&r, page);
-	const struct drv_part p[] = {
+	const struct qdrv_part p[] = {
 		{ page, 2 + len, false }, { page + 0x10fff, 1, true },
 	};
 	uint32_t used = 0;
@@ -249,17 +249,17 @@ static void any_cut_is_understood(bool packed)
 	up(packed);
 	memcpy(rig_va(&r, page), cmd, sizeof(cmd));
 	for (unsigned mask = 0; mask < 128; mask++) {
-		struct drv_part p[10];
+		struct qdrv_part p[10];
 		unsigned n = 0, from = 0;
 		uint32_t len = 0;
 
 		for (unsigned i = 1; i <= sizeof(cmd); i++) {
 			if (i < sizeof(cmd) && !(mask & 1u << (i - 1)))
 				continue;
-			p[n++] = (struct drv_part){ page + from, i - from, false };
+			p[n++] = (struct qdrv_part){ page + from, i - from, false };
 			from = i;
 		}
-		p[n++] = (struct drv_part){ page + 100, 1, true };
+		p[n++] = (struct qdrv_part){ page + 100, 1, true };
 		CU_EQ(send_parts(p, n, page + 100, &len), OK);
 		CU_EQ(len, 1);
 	}
@@ -279,27 +279,27 @@ static void odd_buffers_come_back(bool packed)
 	va[0] = 3;
 	va[1] = 0;
 	/* no room for the answer */
-	CU_EQ(send_parts(&(struct drv_part){ page, 2, false }, 1, page + 100, &len), UNTOUCHED);
+	CU_EQ(send_parts(&(struct qdrv_part){ page, 2, false }, 1, page + 100, &len), UNTOUCHED);
 	CU_EQ(len, 0);
 	/* only room for the answer, and half a header */
-	CU_EQ(send_parts(&(struct drv_part){ page + 100, 1, true }, 1, page + 100, &len), ERR);
+	CU_EQ(send_parts(&(struct qdrv_part){ page + 100, 1, true }, 1, page + 100, &len), ERR);
 	CU_EQ(len, 1);
-	CU_EQ(send_parts((struct drv_part[]){ { page, 1, false }, { page + 100, 1, true } }, 2,
+	CU_EQ(send_parts((struct qdrv_part[]){ { page, 1, false }, { page + 100, 1, true } }, 2,
 			 page + 100, &len), ERR);
 	/* more room than needed: the last byte is the answer, and what is counted is written */
 	memset(va + 100, 0x77, 1000);
-	CU_EQ(send_parts((struct drv_part[]){ { page, 2, false }, { page + 100, 3, true },
+	CU_EQ(send_parts((struct qdrv_part[]){ { page, 2, false }, { page + 100, 3, true },
 			 { page + 200, 5, true } }, 3, page + 204, &len), OK);
 	CU_EQ(len, 8);
 	CU_ASSERT(va[100] == OK && va[102] == OK && va[103] == 0x77 && va[200] == OK);
-	CU_EQ(send_parts((struct drv_part[]){ { page, 2, false }, { page + 100, 900, true } }, 2,
+	CU_EQ(send_parts((struct qdrv_part[]){ { page, 2, false }, { page + 100, 900, true } }, 2,
 			 page + 999, &len), OK);
 	CU_ASSERT(len <= 900 && va[100 + len - 1] == OK && va[100 + len] == 0x77);
 	/* 64 KiB for a command that takes none */
-	CU_EQ(send_parts((struct drv_part[]){ { page, 65536, false },
+	CU_EQ(send_parts((struct qdrv_part[]){ { page, 65536, false },
 			 { page + 0x10000, 1, true } }, 2, page + 0x10000, &len), ERR);
 	/* empty descriptors */
-	CU_EQ(send_parts((struct drv_part[]){ { page, 0, false }, { page, 2, false },
+	CU_EQ(send_parts((struct qdrv_part[]){ { page, 0, false }, { page, 2, false },
 			 { page, 0, true }, { page + 100, 1, true } }, 4, page + 100, &len), OK);
 	CU_EQ(rig_status(&r), RUNNING);
 	rig_down(&r);
@@ -308,10 +308,10 @@ BOTH(odd_buffers_come_back)
 
 static void an_indirect_table_is_followed(bool packed)
 {
-	const struct drv_part p[] = {
+	const struct qdrv_part p[] = {
 		{ 0, 1, false }, { 0, 1, false }, { 0, 2, false }, { 0, 1, true },
 	};
-	struct drv_part q[4];
+	struct qdrv_part q[4];
 	uint64_t table;
 	uint16_t id, want;
 	uint32_t len;
@@ -330,9 +330,9 @@ static void an_indirect_table_is_followed(bool packed)
 	q[2].addr = page + 2;
 	q[3].addr = page + 64;
 	va[64] = UNTOUCHED;
-	want = drv_add_indirect(&ctrl, q, 4, rig_va(&r, table), table);
+	want = qdrv_add_indirect(&ctrl, q, 4, rig_va(&r, table), table);
 	rig_notify(&r, queue);
-	CU_ASSERT(drv_used(&ctrl, &id, &len, 1));
+	CU_ASSERT(qdrv_used(&ctrl, &id, &len, 1));
 	CU_EQ(id, want);
 	CU_EQ(len, 1);
 	CU_EQ(va[64], OK);
@@ -357,10 +357,10 @@ static void many_commands_in_one_notification(bool packed)
 		va[2] = (uint8_t)(i % 4 + 1);
 		va[3] = 0;
 		va[8] = UNTOUCHED;
-		drv_add(&ctrl, (struct drv_part[]){ { at, 4, false }, { at + 8, 1, true } }, 2);
+		qdrv_add(&ctrl, (struct qdrv_part[]){ { at, 4, false }, { at + 8, 1, true } }, 2);
 	}
 	rig_notify(&r, queue);
-	while (drv_used(&ctrl, &id, &len, 2)) {
+	while (qdrv_used(&ctrl, &id, &len, 2)) {
 		CU_EQ(((uint8_t *)rig_va(&r, page + 16 * n))[8], OK);
 		CU_EQ(id, packed ? (2 * n + 1) % 64 : 2 * n % 64);
 		n++;
@@ -381,10 +381,10 @@ static void the_driver_is_interrupted_as_it_asked(bool packed)
 	cc_set(&r, VIRTIO_PCI_COMMON_Q_MSIX, 2, 9);
 	CU_EQ(set_pairs(1), OK);
 	CU_EQ(rig_fired(fds[9]), 1);
-	drv_suppress(&ctrl, 1, 0);
+	qdrv_suppress(&ctrl, 1, 0);
 	CU_EQ(set_pairs(1), OK);
 	CU_EQ(rig_fired(fds[9]), 0);
-	drv_suppress(&ctrl, packed ? 3 : 0, 0);
+	qdrv_suppress(&ctrl, packed ? 3 : 0, 0);
 	CU_EQ(set_pairs(1), OK);
 	CU_EQ(rig_fired(fds[9]), 1);
 	for (unsigned i = 0; i < 10; i++)
@@ -411,7 +411,7 @@ static void event_idx_asks_for_the_next_buffer(void)
 	up_with(ALL_CTRL | EVENT_IDX, 1, 64);
 	for (unsigned i = 1; i <= 200; i++) {
 		CU_EQ(command(3, 0, NULL, 0), OK);
-		CU_EQ(drv_avail_event(&ctrl), i);
+		CU_EQ(qdrv_avail_event(&ctrl), i);
 	}
 	rig_down(&r);
 }
@@ -440,51 +440,51 @@ static void build_bad(enum bad_chain kind)
 
 	switch (kind) {
 	case LOOP:
-		drv_desc(&ctrl, 0, page, 1, DRV_NEXT, 1);
-		drv_desc(&ctrl, 1, page, 1, DRV_NEXT, 0);
+		qdrv_desc(&ctrl, 0, page, 1, QDRV_NEXT, 1);
+		qdrv_desc(&ctrl, 1, page, 1, QDRV_NEXT, 0);
 		break;
 	case NEXT_OUT:
-		drv_desc(&ctrl, 0, page, 2, DRV_NEXT, 64);
+		qdrv_desc(&ctrl, 0, page, 2, QDRV_NEXT, 64);
 		break;
 	case NESTED:
-		table_entry(table, table, 16, DRV_INDIRECT, 0);
-		drv_desc(&ctrl, 0, table, 16, DRV_INDIRECT, 0);
+		table_entry(table, table, 16, QDRV_INDIRECT, 0);
+		qdrv_desc(&ctrl, 0, table, 16, QDRV_INDIRECT, 0);
 		break;
 	case INDIRECT_NEXT:
 		table_entry(table, page, 2, 0, 0);
-		drv_desc(&ctrl, 0, table, 16, DRV_INDIRECT | DRV_NEXT, 1);
-		drv_desc(&ctrl, 1, page + 100, 1, DRV_WRITE, 0);
+		qdrv_desc(&ctrl, 0, table, 16, QDRV_INDIRECT | QDRV_NEXT, 1);
+		qdrv_desc(&ctrl, 1, page + 100, 1, QDRV_WRITE, 0);
 		break;
 	case TABLE_LEN_0:
-		drv_desc(&ctrl, 0, table, 0, DRV_INDIRECT, 0);
+		qdrv_desc(&ctrl, 0, table, 0, QDRV_INDIRECT, 0);
 		break;
 	case TABLE_LEN_ODD:
-		drv_desc(&ctrl, 0, table, 17, DRV_INDIRECT, 0);
+		qdrv_desc(&ctrl, 0, table, 17, QDRV_INDIRECT, 0);
 		break;
 	case TABLE_OUT:
-		drv_desc(&ctrl, 0, RIG_IOVA + RIG_MEM - 16, 32, DRV_INDIRECT, 0);
-		table_entry(RIG_IOVA + RIG_MEM - 16, page, 2, DRV_NEXT, 1);
+		qdrv_desc(&ctrl, 0, RIG_IOVA + RIG_MEM - 16, 32, QDRV_INDIRECT, 0);
+		table_entry(RIG_IOVA + RIG_MEM - 16, page, 2, QDRV_NEXT, 1);
 		break;
 	case READ_AFTER:
-		drv_desc(&ctrl, 0, page + 100, 1, DRV_WRITE | DRV_NEXT, 1);
-		drv_desc(&ctrl, 1, page, 2, 0, 0);
+		qdrv_desc(&ctrl, 0, page + 100, 1, QDRV_WRITE | QDRV_NEXT, 1);
+		qdrv_desc(&ctrl, 1, page, 2, 0, 0);
 		break;
 	case ADDR_OUT:
-		drv_desc(&ctrl, 0, RIG_IOVA + RIG_MEM - 1, 2, DRV_NEXT, 1);
-		drv_desc(&ctrl, 1, page + 100, 1, DRV_WRITE, 0);
+		qdrv_desc(&ctrl, 0, RIG_IOVA + RIG_MEM - 1, 2, QDRV_NEXT, 1);
+		qdrv_desc(&ctrl, 1, page + 100, 1, QDRV_WRITE, 0);
 		break;
 	case ADDR_WRAP:
-		drv_desc(&ctrl, 0, UINT64_MAX, 2, DRV_NEXT, 1);
-		drv_desc(&ctrl, 1, page + 100, 1, DRV_WRITE, 0);
+		qdrv_desc(&ctrl, 0, UINT64_MAX, 2, QDRV_NEXT, 1);
+		qdrv_desc(&ctrl, 1, page + 100, 1, QDRV_WRITE, 0);
 		break;
 	case SUM:
 		for (uint16_t i = 0; i < 3; i++)
-			drv_desc(&ctrl, i, page, 0x7fffffff, i < 2 ? DRV_NEXT : 0, i + 1);
+			qdrv_desc(&ctrl, i, page, 0x7fffffff, i < 2 ? QDRV_NEXT : 0, i + 1);
 		break;
 	case TABLE_LOOP:
-		table_entry(table, page, 1, DRV_NEXT, 1);
-		table_entry(table + 16, page, 1, DRV_NEXT, 0);
-		drv_desc(&ctrl, 0, table, 32, DRV_INDIRECT, 0);
+		table_entry(table, page, 1, QDRV_NEXT, 1);
+		table_entry(table + 16, page, 1, QDRV_NEXT, 0);
+		qdrv_desc(&ctrl, 0, table, 32, QDRV_INDIRECT, 0);
 		break;
 	case HEAD_OUT:
 	case AVAIL_JUMP:
@@ -500,9 +500,9 @@ static void a_bad_chain_breaks_the_queue_only(void)
 		memset(rig_va(&r, page), 0, 0x1000);
 		build_bad((enum bad_chain)kind);
 		if (kind == AVAIL_JUMP)
-			drv_set_avail_idx(&ctrl, 65);
+			qdrv_set_avail_idx(&ctrl, 65);
 		else
-			drv_show(&ctrl, kind == HEAD_OUT ? 64 : 0, 1);
+			qdrv_show(&ctrl, kind == HEAD_OUT ? 64 : 0, 1);
 		rig_notify(&r, queue);
 		if (rig_status(&r) != (RUNNING | RIG_NEEDS_RESET))
 			printf("kind %u ", kind);
@@ -519,25 +519,25 @@ static void a_bad_chain_breaks_the_queue_only(void)
 static void a_bad_packed_chain_breaks_the_queue_only(void)
 {
 	static const struct { uint64_t addr; uint32_t len; uint16_t flags; unsigned n; } bad[] = {
-		{ 0, 1, DRV_NEXT, 64 },				/* endless */
-		{ 0, 0, DRV_INDIRECT, 1 },
-		{ 0, 24, DRV_INDIRECT, 1 },
-		{ RIG_MEM - 16, 32, DRV_INDIRECT, 1 },
-		{ 0x1000, 16, DRV_INDIRECT | DRV_NEXT, 2 },
-		{ 0x2000, 16, DRV_INDIRECT, 1 },		/* nested */
+		{ 0, 1, QDRV_NEXT, 64 },				/* endless */
+		{ 0, 0, QDRV_INDIRECT, 1 },
+		{ 0, 24, QDRV_INDIRECT, 1 },
+		{ RIG_MEM - 16, 32, QDRV_INDIRECT, 1 },
+		{ 0x1000, 16, QDRV_INDIRECT | QDRV_NEXT, 2 },
+		{ 0x2000, 16, QDRV_INDIRECT, 1 },		/* nested */
 		{ RIG_MEM - 1, 2, 0, 1 },
 		{ UINT64_MAX - RIG_IOVA, 2, 0, 1 },
-		{ 0, 0x7fffffff, DRV_NEXT, 3 },
+		{ 0, 0x7fffffff, QDRV_NEXT, 3 },
 	};
 
 	for (unsigned i = 0; i < ARRAY_SIZE(bad); i++) {
 		up(true);
-		table_entry(RIG_IOVA + 0x2000, page, 16, 0, DRV_INDIRECT);
+		table_entry(RIG_IOVA + 0x2000, page, 16, 0, QDRV_INDIRECT);
 		for (uint16_t k = 0; k < bad[i].n; k++)
-			drv_desc(&ctrl, k, RIG_IOVA + bad[i].addr, bad[i].len,
+			qdrv_desc(&ctrl, k, RIG_IOVA + bad[i].addr, bad[i].len,
 				 k + 1u < bad[i].n || bad[i].n == 64 ? bad[i].flags :
-				 bad[i].flags & ~DRV_NEXT, 0);
-		drv_show(&ctrl, 0, bad[i].n);
+				 bad[i].flags & ~QDRV_NEXT, 0);
+		qdrv_show(&ctrl, 0, bad[i].n);
 		rig_notify(&r, queue);
 		CU_EQ(rig_status(&r), RUNNING | RIG_NEEDS_RESET);
 		CU_EQ(rig_run(&r, V1 | ALL_CTRL | MQ | PACKED, &ctrl), RUNNING);
@@ -550,8 +550,8 @@ static void indirect_without_the_feature_breaks_it(bool packed)
 {
 	up_with(ALL_CTRL | (packed ? PACKED : 0), 1, 64);
 	table_entry(page + 0x1000, page, 2, 0, 0);
-	drv_desc(&ctrl, 0, page + 0x1000, 16, DRV_INDIRECT, 0);
-	drv_show(&ctrl, 0, 1);
+	qdrv_desc(&ctrl, 0, page + 0x1000, 16, QDRV_INDIRECT, 0);
+	qdrv_show(&ctrl, 0, 1);
 	rig_notify(&r, queue);
 	CU_EQ(rig_status(&r), RUNNING | RIG_NEEDS_RESET);
 	rig_down(&r);
@@ -569,14 +569,14 @@ static void direct_then_indirect(void)
 	va = rig_va(&r, page);
 	va[0] = 3;
 	va[1] = 0;
-	table_entry(page + 0x1000, page + 1, 1, DRV_NEXT, 1);
-	table_entry(page + 0x1010, page + 100, 1, DRV_WRITE, 0);
-	drv_desc(&ctrl, 0, page, 1, DRV_NEXT, 1);
-	drv_desc(&ctrl, 1, page + 0x1000, 32, DRV_INDIRECT | DRV_WRITE, 0);
+	table_entry(page + 0x1000, page + 1, 1, QDRV_NEXT, 1);
+	table_entry(page + 0x1010, page + 100, 1, QDRV_WRITE, 0);
+	qdrv_desc(&ctrl, 0, page, 1, QDRV_NEXT, 1);
+	qdrv_desc(&ctrl, 1, page + 0x1000, 32, QDRV_INDIRECT | QDRV_WRITE, 0);
 	va[100] = UNTOUCHED;
-	drv_show(&ctrl, 0, 1);
+	qdrv_show(&ctrl, 0, 1);
 	rig_notify(&r, queue);
-	CU_ASSERT(drv_used(&ctrl, &id, &len, 1));
+	CU_ASSERT(qdrv_used(&ctrl, &id, &len, 1));
 	CU_EQ(len, 1);
 	CU_EQ(va[100], OK);
 	rig_down(&r);
@@ -589,14 +589,14 @@ static void memory_that_vanished_breaks_it(bool packed)
 	up(packed);
 	/* behind the device's back: the mapping stays known but cannot be touched */
 	CU_EQ(mprotect(rig_va(&r, page), 4096, PROT_NONE), 0);
-	drv_add(&ctrl, (struct drv_part[]){ { page, 2, false }, { page + 0x2000, 1, true } }, 2);
+	qdrv_add(&ctrl, (struct qdrv_part[]){ { page, 2, false }, { page + 0x2000, 1, true } }, 2);
 	rig_notify(&r, queue);
 	CU_EQ(rig_status(&r), RUNNING | RIG_NEEDS_RESET);
 	CU_EQ(mprotect(rig_va(&r, page), 4096, PROT_READ | PROT_WRITE), 0);
 	rig_down(&r);
 	/* properly taken away while a command waits */
 	up(packed);
-	drv_add(&ctrl, (struct drv_part[]){ { page, 2, false }, { page + 100, 1, true } }, 2);
+	qdrv_add(&ctrl, (struct qdrv_part[]){ { page, 2, false }, { page + 100, 1, true } }, 2);
 	CU_EQ(ioapi_dma_unmap(r.domain, RIG_IOVA, RIG_MEM, &gone), 0);
 	rig_notify(&r, queue);
 	CU_EQ(rig_stat(&r, "ctrl_ok"), 0);
@@ -631,7 +631,7 @@ static void noise_on_the_ring(bool packed)
 		if (!packed) {
 			for (unsigned k = 0; k < 64; k++)
 				*(uint16_t *)(ring + 64 * 16 + 4 + 2 * k) = seed >> (k % 32) & 63;
-			drv_set_avail_idx(&ctrl, seed % 66);
+			qdrv_set_avail_idx(&ctrl, seed % 66);
 		}
 		rig_notify(&r, queue);
 		rig_notify(&r, queue);
@@ -666,7 +666,7 @@ static void contents_change_while_they_are_read(bool packed)
 		uint8_t ack;
 		uint32_t len;
 
-		ack = send_parts((struct drv_part[]){ { page, 16, false },
+		ack = send_parts((struct qdrv_part[]){ { page, 16, false },
 				 { page + 0x4000, 1, true } }, 2, page + 0x4000, &len);
 		CU_ASSERT(ack == OK || ack == ERR);
 		CU_EQ(dc(&r, 0, 1) & 1, 0);

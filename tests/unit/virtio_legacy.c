@@ -39,7 +39,7 @@ static void status(uint8_t bits)
 /* As DPDK's driver does it. */
 static void run(uint32_t features)
 {
-	struct drv d;
+	struct qdrv d;
 
 	status(0);
 	status(RIG_ACK);
@@ -186,7 +186,7 @@ static void high_features_are_not_seen(void)
 
 static void used_before_driver_ok(void)
 {
-	struct drv d;
+	struct qdrv d;
 
 	legacy_up(1);
 	rig_queue_legacy(&r, &d, 0);		/* no status, no features */
@@ -328,7 +328,7 @@ static void status_and_pairs_are_read_only(void)
 
 static void the_first_door_that_drives_has_the_device(void)
 {
-	struct drv d;
+	struct qdrv d;
 
 	up(&(struct rig_opts){ .transitional = true });
 	lg_set(&r, VIRTIO_PCI_QUEUE_SEL, 2, 1);		/* looking is not driving */

@@ -37,7 +37,7 @@ static void put_ring(unsigned q, uint64_t desc, uint64_t avail, uint64_t used)
 
 static void rings_arrive_as_written(void)
 {
-	struct drv rx, tx;
+	struct qdrv rx, tx;
 
 	up(&(struct rig_opts){ 0 });
 	rig_negotiate(&r, V1);
@@ -88,7 +88,7 @@ static void bad_addresses_start_nothing(void)
 	rig_alloc(&r, 0x8000, 4096);
 	for (unsigned i = 0; i < ARRAY_SIZE(bad); i++) {
 		for (unsigned packed = 0; packed < 2; packed++) {
-			struct drv d;
+			struct qdrv d;
 
 			/* A packed ring's areas are shorter: only the common rows. */
 			if (packed && i > 7)
@@ -125,7 +125,7 @@ static void a_ring_may_end_where_the_memory_ends(void)
 static void enabled_queues_are_frozen(void)
 {
 	static const uint32_t sizes[] = { 0, 1, 64, 0x8000, 0xffff };
-	struct drv d;
+	struct qdrv d;
 
 	up(&(struct rig_opts){ .pairs = 2 });
 	rig_negotiate(&r, V1);
@@ -169,7 +169,7 @@ static void only_one_enables(void)
 	rig_down(&r);
 }
 
-/* As the PMD does it: initialised twice, DRIVER_OK without buffers, 0 to queue_enable at the end. */
+/* As the PMD does it: again and again, DRIVER_OK without buffers, 0 to queue_enable at last. */
 static void a_port_is_started_and_stopped_many_times(void)
 {
 	unsigned fds;
@@ -178,7 +178,7 @@ static void a_port_is_started_and_stopped_many_times(void)
 	rig_run(&r, V1 | MQ | CTRL, NULL);
 	fds = fds_open();
 	for (unsigned i = 0; i < 1000; i++) {
-		struct drv ctrl;
+		struct qdrv ctrl;
 
 		r.used = 0;
 		CU_EQ(rig_run(&r, V1 | MQ | CTRL, &ctrl), RUNNING);
@@ -196,7 +196,7 @@ static void a_port_is_started_and_stopped_many_times(void)
 
 static void only_the_first_pair_is_on_after_a_start(void)
 {
-	struct drv ctrl;
+	struct qdrv ctrl;
 
 	up(&(struct rig_opts){ .pairs = 4 });
 	CU_EQ(rig_run(&r, V1 | MQ | CTRL, &ctrl), RUNNING);
@@ -215,7 +215,7 @@ static void only_the_first_pair_is_on_after_a_start(void)
 
 static void queues_the_driver_left_out_stay_out(void)
 {
-	struct drv tx;
+	struct qdrv tx;
 
 	up(&(struct rig_opts){ 0 });
 	rig_negotiate(&r, V1);
@@ -290,7 +290,7 @@ static void function_reset_is_a_reset(void)
 
 static void a_queue_is_reset_and_set_up_anew(void)
 {
-	struct drv d;
+	struct qdrv d;
 
 	up(&(struct rig_opts){ 0 });
 	rig_run(&r, V1 | RING_RESET, NULL);
