@@ -116,7 +116,8 @@ static bool is_dir(const char *path)
 {
 	static const size_t len = sizeof(VFIO_DIR) - 1;
 
-	return !strncmp(path, VFIO_DIR, len) && (!path[len] || (path[len] == '/' && !path[len + 1]));
+	return !strncmp(path, VFIO_DIR, len) &&
+	       (!path[len] || (path[len] == '/' && !path[len + 1]));
 }
 
 /* Our route of a name that exists on our bus. */

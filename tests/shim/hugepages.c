@@ -62,11 +62,11 @@ static int page_memfd(unsigned n)
 /* Maps a page of fd at a fixed place, populated, and closes fd. */
 static bool put(char *at, int fd)
 {
-	bool done = mmap(at, HUGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED | MAP_POPULATE, fd,
-			 0) == at;
+	void *got = mmap(at, HUGE, PROT_READ | PROT_WRITE,
+			 MAP_SHARED | MAP_FIXED | MAP_POPULATE, fd, 0);
 
 	close(fd);
-	return done;
+	return got == at;
 }
 
 /* How many different files are behind [p, p + n pages). */

@@ -33,4 +33,4 @@ static void the_pagemap_is_the_kernels(void)
 }
 
 MAIN(T(a_page_file_stays_the_one_that_was_mapped),
-     T(the_pagemap_is_the_kernels))
+	T(the_pagemap_is_the_kernels))

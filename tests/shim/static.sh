@@ -18,7 +18,8 @@ verdict() {	# NAME FINDINGS
 }
 
 [ -e "$lib" ] || { echo "skip static $lib is not built"; exit 77; }
-names=$(sed -n '/global:/,/local:/p' pmd-shim/preload.map | sed '1d;$d' | tr -d ' \t\n' | tr ';' '\n')
+names=$(sed -n '/global:/,/local:/p' pmd-shim/preload.map | sed '1d;$d' | tr -d ' \t\n' |
+	tr ';' '\n')
 
 shown=$(nm -D --defined-only "$lib" | awk '{ print $3 }' | sort)
 verdict 'the library shows exactly what the map names' \

@@ -39,14 +39,18 @@ static const struct row {
 	  { INSN_STORE_IMM, 6, 4, 4, 0, 0, 0, UINT64_C(0xffffffff80000000) } },
 	{ "movq $-1,(%rax)", 7, { 0x48, 0xc7, 0x00, 0xff, 0xff, 0xff, 0xff },
 	  { INSN_STORE_IMM, 7, 8, 8, 0, 0, 0, ~UINT64_C(0) } },
-	{ "movzbl (%rax),%r9d", 4, { 0x44, 0x0f, 0xb6, 0x08 }, { INSN_LOAD, 4, 1, 4, 9, 0, 0, 0 } },
+	{ "movzbl (%rax),%r9d", 4, { 0x44, 0x0f, 0xb6, 0x08 },
+	  { INSN_LOAD, 4, 1, 4, 9, 0, 0, 0 } },
 	{ "movzbl (%rax),%esp", 3, { 0x0f, 0xb6, 0x20 }, { INSN_LOAD, 3, 1, 4, 4, 0, 0, 0 } },
 	{ "movzwl (%rax),%eax", 3, { 0x0f, 0xb7, 0x00 }, { INSN_LOAD, 3, 2, 4, 0, 0, 0, 0 } },
-	{ "movsbq (%rax),%rax", 4, { 0x48, 0x0f, 0xbe, 0x00 }, { INSN_LOAD, 4, 1, 8, 0, 0, 1, 0 } },
+	{ "movsbq (%rax),%rax", 4, { 0x48, 0x0f, 0xbe, 0x00 },
+	  { INSN_LOAD, 4, 1, 8, 0, 0, 1, 0 } },
 	{ "movswl (%rax),%eax", 3, { 0x0f, 0xbf, 0x00 }, { INSN_LOAD, 3, 2, 4, 0, 0, 1, 0 } },
 	{ "movslq (%rax),%rdx", 3, { 0x48, 0x63, 0x10 }, { INSN_LOAD, 3, 4, 8, 2, 0, 1, 0 } },
-	{ "movnti %rax,(%rdi)", 4, { 0x48, 0x0f, 0xc3, 0x07 }, { INSN_STORE, 4, 8, 8, 0, 0, 0, 0 } },
-	{ "movabs 0x1122334455667788,%eax", 9, { 0xa1, 0x88, 0x77, 0x66, 0x55, 0x44, 0x33, 0x22, 0x11 },
+	{ "movnti %rax,(%rdi)", 4, { 0x48, 0x0f, 0xc3, 0x07 },
+	  { INSN_STORE, 4, 8, 8, 0, 0, 0, 0 } },
+	{ "movabs 0x1122334455667788,%eax", 9,
+	  { 0xa1, 0x88, 0x77, 0x66, 0x55, 0x44, 0x33, 0x22, 0x11 },
 	  { INSN_LOAD, 9, 4, 4, 0, 0, 0, 0 } },
 };
 
@@ -62,7 +66,7 @@ static const struct {
 	{ "c7 /1", 6, { 0xc7, 0x08, 0, 0, 0, 0 } },
 	{ "lock mov", 3, { 0xf0, 0x89, 0x07 } },
 	{ "xacquire mov", 3, { 0xf2, 0x89, 0x07 } },
-	{ "two REX: the first does not count, and the second is the opcode", 3, { 0x40, 0x40, 0x90 } },
+	{ "two REX: the second is the opcode", 3, { 0x40, 0x40, 0x90 } },
 	{ "66 movnti", 4, { 0x66, 0x0f, 0xc3, 0x07 } },
 	{ "only prefixes", 15, { 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66,
 				 0x66, 0x66, 0x66, 0x66 } },
@@ -83,8 +87,8 @@ static void mov_forms_decode_as_the_manual_says(void)
 		if (got.kind != w->kind || got.len != w->len || got.mem != w->mem ||
 		    got.width != w->width || got.reg != w->reg || got.high != w->high ||
 		    got.sign != w->sign || got.imm != w->imm) {
-			fprintf(stderr, "\n    %s: kind %u len %u mem %u width %u reg %u", good[i].text,
-				got.kind, got.len, got.mem, got.width, got.reg);
+			fprintf(stderr, "\n    %s: kind %u len %u mem %u width %u reg %u",
+				good[i].text, got.kind, got.len, got.mem, got.width, got.reg);
 			CU_ASSERT(false);
 		}
 	}

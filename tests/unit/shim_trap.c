@@ -116,7 +116,8 @@ struct regs {
 		__asm__ volatile(text \
 				 : "+a"(r->a), "+b"(r->b), "+c"(r->c), "+d"(r->d), "+S"(r->s) \
 				 : "D"(at) \
-				 : "memory", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15"); \
+				 : "memory", "r8", "r9", "r10", "r11", "r12", "r13", "r14", \
+				   "r15"); \
 	}
 
 FORM(load8_al, "movb (%%rdi), %%al")
@@ -176,7 +177,8 @@ static void trapped_instructions_do_what_the_cpu_does(void)
 {
 	static const struct regs start = {
 		UINT64_C(0x0123456789abcdef), UINT64_C(0xfedcba9876543210),
-		UINT64_C(0x1122334455667788), UINT64_C(0x99aabbccddeeff00), UINT64_C(0xa5a5a5a55a5a5a5a),
+		UINT64_C(0x1122334455667788), UINT64_C(0x99aabbccddeeff00),
+		UINT64_C(0xa5a5a5a55a5a5a5a),
 	};
 	uint8_t plain[BYTES] __attribute__((aligned(16)));
 
