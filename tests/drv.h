@@ -1,60 +1,86 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * drv.h - the driver's side of a virtqueue: builds good chains and bad ones.
+ * drv.h - the driver's side of a virtqueue, for tests, fuzzers and benches of back-ends.
  *
- * Written from the specification (virtio 1.2, 2.7 and 2.8), sharing nothing with sim/ring. The
- * ring lives in memory the caller gives, known to the device by IOVA.
+ * Memory is a memfd with three names for each byte: where it is mapped here (host), the
+ * guest-physical address buffers are named by, and the "user" address rings are named by. Rings
+ * can be written the way a driver should, or word by word the way it should not.
  */
 #ifndef TESTS_DRV_H
 #define TESTS_DRV_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
-#define DRV_NEXT     1u
-#define DRV_WRITE    2u
-#define DRV_INDIRECT 4u
+#define DRV_GPA 0x100000000ull
+#define DRV_UVA 0x500000000000ull
 
-struct drv_part {
-	uint64_t addr;			/* IOVA */
-	uint32_t len;
-	bool     write;
+struct drv_mem {
+	int      fd;
+	uint8_t *host;
+	uint64_t size;
+	uint64_t top;			/* drv_alloc() hands out from here */
 };
 
-struct drv {
+int      drv_mem_new(struct drv_mem *m, uint64_t size);
+void     drv_mem_free(struct drv_mem *m);
+uint64_t drv_alloc(struct drv_mem *m, uint64_t size, uint64_t align);	/* an offset */
+static inline uint64_t drv_gpa(uint64_t off) { return DRV_GPA + off; }
+static inline uint64_t drv_uva(uint64_t off) { return DRV_UVA + off; }
+
+struct drv_buf {
+	uint64_t gpa;
+	uint32_t len;
+	bool     write;			/* the device writes it */
+};
+
+struct drv_slot {			/* a packed descriptor */
+	uint64_t addr;
+	uint32_t len;
+	uint16_t id, flags;
+};
+
+struct drv_entry {			/* a split descriptor */
+	uint64_t addr;
+	uint32_t len;
+	uint16_t flags, next;
+};
+
+struct drv_ring {
+	struct drv_mem *mem;
 	bool     packed;
 	uint16_t num;
-	uint8_t *va;			/* of the whole ring */
-	uint64_t desc, avail, used;	/* IOVA of the three areas */
-	uint16_t next, seen;		/* descriptor to fill; used entries looked at */
-	bool     wrap, seen_wrap;	/* packed */
-	uint16_t flags;			/* packed: of the head, held back until drv_show() */
+	uint64_t desc_off, avail_off, used_off;
+	union {
+		struct drv_slot  *slot;
+		struct drv_entry *entry;
+	};
+	uint16_t *avail;		/* split: flags, idx, ring[], used_event; packed: off, flags */
+	uint16_t *used;			/* split: flags, idx, elements; packed: off, flags */
+	uint16_t next, seen;		/* positions of the driver */
+	bool     next_wrap, seen_wrap;
+	uint16_t head;			/* split: the next descriptor to use */
+	uint16_t slots[32768];		/* packed: descriptors a buffer id takes */
 };
 
-/* Bytes a ring of num takes, legacy layout (4096-aligned used ring); fits packed rings too. */
-uint64_t drv_size(uint16_t num);
-/* An empty ring at va, seen by the device at iova (both 4096-aligned). */
-void drv_init(struct drv *d, bool packed, uint16_t num, void *va, uint64_t iova);
+/* Lays out an empty ring; indices start at `base` as SET_VRING_BASE would say. */
+void drv_ring_new(struct drv_ring *r, struct drv_mem *m, uint16_t num, bool packed,
+		  uint32_t base);
 
-/* Offers a chain; returns its id. */
-uint16_t drv_add(struct drv *d, const struct drv_part *p, unsigned n);
-/* Offers one descriptor that points to an indirect table of n entries built at va / iova. */
-uint16_t drv_add_indirect(struct drv *d, const struct drv_part *p, unsigned n, void *va,
-			  uint64_t iova);
-/* A descriptor as it is told, in slot i: nothing is checked, nothing shown. Packed: AVAIL and
- * USED bits are added for the current lap, the id is i. */
-void drv_desc(struct drv *d, uint16_t i, uint64_t addr, uint32_t len, uint16_t flags,
-	      uint16_t next);
-/* Shows the chain that starts at slot i (split) or has taken n slots from `next` (packed). */
-void drv_show(struct drv *d, uint16_t i, unsigned n);
+/*
+ * Offers a chain; the buffer's id is its first descriptor. The driver numbers descriptors in
+ * ring order, as IN_ORDER wants it; it does not look whether they are free. Returns the id.
+ */
+uint16_t drv_add(struct drv_ring *r, const struct drv_buf *b, unsigned n);
+/* The same through an indirect table at offset `table` of the memory. */
+uint16_t drv_add_indirect(struct drv_ring *r, uint64_t table, const struct drv_buf *b, unsigned n);
 
-/* The next used entry, if there is one. */
-bool drv_used(struct drv *d, uint16_t *id, uint32_t *len, unsigned slots);
+/* The next completion as the ring shows it (no IN_ORDER jumps); false: none. */
+bool drv_used(struct drv_ring *r, uint16_t *id, uint32_t *len);
 
-/* Event suppression, as raw words. Split: flags and used_event; packed: off_wrap and flags. */
-void drv_suppress(struct drv *d, uint16_t flags, uint16_t event);
-uint16_t drv_avail_event(const struct drv *d);	/* split: what the device asked for */
-uint16_t drv_avail_idx(const struct drv *d);
-void drv_set_avail_idx(struct drv *d, uint16_t idx);
+/* Asks for calls, or not; what the device asked for. */
+void drv_want_calls(struct drv_ring *r, bool on);
+bool drv_kick_wanted(const struct drv_ring *r);
 
 #endif

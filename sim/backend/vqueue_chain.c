@@ -65,10 +65,10 @@ int vqueue_chain_table(struct vqueue *r, struct vqueue_chains *c, const struct v
 {
 	uint32_t entries = d->len / 16, i = 0;
 
-	if (!r->indirect || !entries || d->len % 16 || (d->flags & VRING_DESC_F_NEXT) ||
-	    d->addr + d->len < d->addr)
+	if (!r->indirect || !entries || entries > VQUEUE_STEPS || d->len % 16 ||
+	    (d->flags & VRING_DESC_F_NEXT) || d->addr + d->len < d->addr)
 		return -EINVAL;
-	for (unsigned steps = 0; steps < VQUEUE_STEPS && steps < entries; steps++) {
+	for (unsigned steps = 0; steps < entries; steps++) {
 		struct vqueue_desc e;
 		int rc = table_entry(r, d->addr + 16ull * i, &e, packed);
 
