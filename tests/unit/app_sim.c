@@ -104,7 +104,8 @@ static void each_missing_resource_is_told_and_nothing_leaks(void)
 		int rc;
 
 		fault_arm(n);
-		rc = open_text(&bus, "net socket=/a\nnet socket=/b,queues=4,mode=transitional\n", &e);
+		rc = open_text(&bus, "net socket=/a\nnet socket=/b,queues=4,mode=transitional\n",
+			       &e);
 		if (fault_armed()) {
 			fault_arm(0);
 			CU_EQ(rc, 0);
