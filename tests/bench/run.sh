@@ -10,7 +10,7 @@
 #	T=0.2	a fifth of the rounds (default 1)	JSON=FILE	results there too
 #	ONLY=echo32,rtt	these measurements only		KINDS=packed	these rings only
 # shellcheck source=tests/e2e/lib.sh
-PARTS='tests/bench/traffic tests/bench/coretrip'
+PARTS='tests/bench/traffic tests/bench/coretrip tests/bench/regs'
 . "$(dirname "$0")/../e2e/lib.sh"
 
 SCALE=${T_SCALE:-1}
