@@ -642,7 +642,7 @@ BOTH(noise_on_the_ring)
 
 /* ---- a driver that rewrites its command while it is served ---------------------------------- */
 
-static volatile bool flipping;
+static _Atomic bool flipping;
 
 static void *flip(void *arg)
 {

@@ -167,7 +167,7 @@ static void nothing_leaks_when_the_world_says_no(void)
 
 /* ---- threads ------------------------------------------------------------------------------- */
 
-static volatile bool going;
+static _Atomic bool going;
 
 static void *random_access(void *arg)
 {
