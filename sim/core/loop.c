@@ -16,6 +16,7 @@
 #include "sim/core/sys.h"
 
 #define STACK_BYTES (128 * 1024)
+#define NAP_NS      50000000
 
 struct loop {
 	struct lock         lock;	/* innermost: nothing is called while it is held */
@@ -82,11 +83,15 @@ static void wait_for(struct loop *l, unsigned n, uint64_t due_ms)
 		.tv_sec = (time_t)(left_ms / 1000), .tv_nsec = (long)(left_ms % 1000) * 1000000,
 	};
 
-	if (sys_call(SYS_ppoll, l->polled, n, due_ms ? &t : NULL, NULL, 0) < 0)
-		for (unsigned i = 0; i < n; i++)
-			l->polled[i].revents = 0;
+	long rc = sys_call(SYS_ppoll, l->polled, n, due_ms ? &t : NULL, NULL, 0);
+
+	for (unsigned i = 0; rc < 0 && i < n; i++)
+		l->polled[i].revents = 0;
 	if (l->polled[0].revents)
 		fd_drain(l->wake_fd);
+	/* The application may have lowered its limits or closed what is ours: slow, not hot. */
+	if ((rc < 0 && rc != -EINTR) || (l->polled[0].revents & POLLNVAL))
+		sys_call(SYS_nanosleep, &(struct timespec){ .tv_nsec = NAP_NS }, NULL);
 }
 
 /* A watch that was changed while we slept is not reported: its owner thinks it gone. */

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -145,6 +146,39 @@ static void a_closed_descriptor_ends_its_watch_instead_of_spinning(void)
 	CU_EQ(p.events, POLLNVAL);
 	CU_EQ(p.readies, 1);
 	loop_free(l);
+}
+
+static uint64_t cpu_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+static void a_limit_below_what_is_polled_slows_the_loop_but_does_not_heat_it(void)
+{
+	struct loop *l = running();
+	int fd = eventfd(0, EFD_NONBLOCK);
+	struct rlimit was, low;
+	struct probe p;
+	uint64_t start;
+
+	probe_init(&p, l);
+	loop_watch(l, &p.src, fd);
+	getrlimit(RLIMIT_NOFILE, &was);
+	low = was;
+	low.rlim_cur = 1;
+	setrlimit(RLIMIT_NOFILE, &low);
+	loop_watch(l, &p.src, fd);	/* wakes it into the failing poll() */
+	start = cpu_ms();
+	usleep(200000);
+	CU_ASSERT_TRUE(cpu_ms() - start < 100);
+	setrlimit(RLIMIT_NOFILE, &was);
+	fd_signal(fd);
+	CU_ASSERT_TRUE(called(&p, 5000));
+	loop_free(l);
+	close(fd);
 }
 
 static void a_timer_strikes_once_and_not_early(void)
@@ -293,6 +327,7 @@ CU_MAIN("core/loop",
 	T(a_ready_descriptor_is_told_in_the_loops_thread),
 	T(an_ended_watch_is_silent),
 	T(a_closed_descriptor_ends_its_watch_instead_of_spinning),
+	T(a_limit_below_what_is_polled_slows_the_loop_but_does_not_heat_it),
 	T(a_timer_strikes_once_and_not_early),
 	T(a_timer_can_be_armed_anew_from_its_callback_and_taken_back),
 	T(a_stopped_loop_starts_again),
