@@ -316,6 +316,11 @@ static void *ring_on(void *arg)
 	return rung ? NULL : r;
 }
 
+static void slow_close(struct rig *r)
+{
+	usleep(300);
+}
+
 static void opening_and_closing_under_fire_is_safe(void)
 {
 	struct rig r;
@@ -324,6 +329,7 @@ static void opening_and_closing_under_fire_is_safe(void)
 
 	stop = 0;
 	rig_up(&r);
+	r.on_close = slow_close;
 	for (unsigned i = 0; i < 2; i++)
 		pthread_create(&t[i], NULL, ring_on, &r);
 	for (unsigned i = 0; i < 50; i++) {
@@ -337,6 +343,7 @@ static void opening_and_closing_under_fire_is_safe(void)
 		CU_ASSERT_PTR_NULL(failed);
 	}
 	CU_EQ(r.closes, 50);
+	CU_EQ(r.late, 0);
 	rig_down(&r);
 }
 

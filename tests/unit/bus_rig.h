@@ -36,7 +36,9 @@ struct rig {
 	struct space *space;
 	int      call_fd[RIG_VECTORS];	/* as a model hands them on: numbers, kept */
 	unsigned hook_reads, hook_writes;
-	void   (*on_bell)(struct rig *r);
+	void   (*on_bell)(struct rig *r), (*on_close)(struct rig *r);
+	bool     shut;			/* between close and open */
+	unsigned late;			/* bells while shut: never */
 };
 
 static inline uint64_t rig_get_control(void *dev)
@@ -75,6 +77,8 @@ static inline int rig_bell_write(void *dev, uint64_t off, unsigned size, uint64_
 {
 	struct rig *r = dev;
 
+	if (__atomic_load_n(&r->shut, __ATOMIC_RELAXED))
+		__atomic_add_fetch(&r->late, 1, __ATOMIC_RELAXED);
 	__atomic_store_n(&r->bell, off << 16 | val, __ATOMIC_RELAXED);
 	if (r->on_bell)
 		r->on_bell(r);
@@ -86,12 +90,18 @@ static inline int rig_open(void *dev, struct err *e)
 	struct rig *r = dev;
 
 	r->opens++;
+	__atomic_store_n(&r->shut, false, __ATOMIC_RELAXED);
 	return r->open_rc ? err_set(e, r->open_rc, "rig: told to fail") : 0;
 }
 
 static inline void rig_close(void *dev)
 {
-	((struct rig *)dev)->closes++;
+	struct rig *r = dev;
+
+	r->closes++;
+	__atomic_store_n(&r->shut, true, __ATOMIC_RELAXED);
+	if (r->on_close)
+		r->on_close(r);
 }
 
 static inline void rig_reset(void *dev)
