@@ -45,10 +45,11 @@ unsigned net_pairs_usable(const struct virtio_net *n)
 /* The back-end may come late or change: looked at anew until the driver has agreed to it. */
 static void offer_refresh(struct virtio_net *n)
 {
-	unsigned was = net_pairs_offered(n);
+	unsigned was;
 
 	if (n->d.latched)
 		return;
+	was = net_pairs_offered(n);
 	vhost_offer(n->vhost, &n->offer);
 	if (net_pairs_offered(n) != was)
 		n->d.config_dirty = true;
@@ -295,9 +296,10 @@ static int net_open(struct vdev *d, struct err *e)
 	int rc = vhost_open(n->vhost, e);
 
 	if (rc < 0)
-		return rc;
-	n->link = vhost_link(n->vhost);
-	return 0;
+		n->space = NULL;	/* a session that ends forgets it */
+	else
+		n->link = vhost_link(n->vhost);
+	return rc;
 }
 
 static void net_close(struct vdev *d)
@@ -305,6 +307,7 @@ static void net_close(struct vdev *d)
 	struct virtio_net *n = net_of(d);
 
 	vhost_close(n->vhost);
+	n->space = NULL;
 	n->link = false;
 }
 
@@ -463,7 +466,6 @@ static int session_new(struct virtio_net *n, struct ioapi_bus *bus,
 		.config_changed = on_config_changed,
 		.failed = on_failed,
 	};
-	int rc;
 
 	/* For the table's conditions: all pairs, until a back-end says otherwise. */
 	n->offer = (struct vhost_offer){
@@ -474,8 +476,7 @@ static int session_new(struct virtio_net *n, struct ioapi_bus *bus,
 	cfg.rings = 2 * n->pairs;
 	cfg.features = features_wanted(&net_features, n);
 	cfg.features_blind = net_features_blind & cfg.features;
-	rc = vhost_new(&n->vhost, &cfg, &host, e);
-	return rc;
+	return vhost_new(&n->vhost, &cfg, &host, e);
 }
 
 int virtio_net_new(struct ioapi_bus *bus, const struct virtio_net_params *p, struct err *e)

@@ -120,10 +120,19 @@ bool vdev_claim(struct vdev *d, enum vdev_door door)
 	return false;
 }
 
+static void latch(struct vdev *d)
+{
+	if (!d->latched)
+		d->offered = features_offer(d->ops->features, d->dev, d->ops->offer(d));
+	d->latched = true;
+}
+
 uint64_t vdev_offer(struct vdev *d, enum vdev_door door)
 {
-	uint64_t bits = features_offer(d->ops->features, d->dev, d->ops->offer(d));
+	uint64_t bits = d->offered;
 
+	if (!d->latched)
+		bits = features_offer(d->ops->features, d->dev, d->ops->offer(d));
 	if (door == VDEV_LEGACY)
 		return bits & UINT32_MAX;
 	return bits & ~features_legacy_only(d->ops->features);
@@ -139,8 +148,8 @@ void vdev_accept(struct vdev *d, enum vdev_door door, unsigned word, uint32_t bi
 	}
 	if (door == VDEV_LEGACY) {
 		/* No FEATURES_OK to refuse with: what was not offered is not accepted. */
+		latch(d);
 		d->accepted = bits & vdev_offer(d, door);
-		d->latched = true;
 		return;
 	}
 	d->accepted &= ~((uint64_t)UINT32_MAX << (32 * word));
@@ -176,7 +185,7 @@ static bool features_ok(struct vdev *d)
 	} else if ((f = features_dangling(t, d->accepted))) {
 		refuse(d, "the driver accepted less than is needed by ", f->name);
 	} else {
-		d->latched = true;
+		latch(d);
 		return true;
 	}
 	return false;
@@ -306,7 +315,7 @@ static void start(struct vdev *d)
 
 	if (d->running)
 		return;
-	d->latched = true;
+	latch(d);
 	n = d->ops->queues(d);
 	for (unsigned q = 0; q < n; q++)
 		if (counts(d, q) && !queue_sound(d, q))

@@ -146,8 +146,9 @@ struct vdev {
 	uint8_t  generation;
 	bool     config_dirty;		/* something readable changed since `generation` was read */
 	bool     running;		/* ops->start() succeeded and ops->stop() was not called */
-	bool     latched;		/* the offer is frozen */
+	bool     latched;		/* the offer is frozen, as in `offered` */
 	enum vdev_door door;
+	uint64_t offered;		/* once latched */
 	uint64_t accepted;		/* features, as the driver wrote them */
 	uint16_t queue_size;		/* what queues are offered with */
 	unsigned queues_made;

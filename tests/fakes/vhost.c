@@ -123,6 +123,7 @@ void vhost_close(struct vhost *v)
 {
 	note(v, "close", 0, 0);
 	v->opened = v->started = false;
+	v->space = NULL;
 }
 
 void vhost_offer(const struct vhost *v, struct vhost_offer *o)

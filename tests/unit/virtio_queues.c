@@ -267,9 +267,15 @@ static void close_stops_rings_before_the_session_and_the_memory(void)
 	fake_forget(r.vhost);
 	ioapi_close(r.f);
 	CU_ASSERT(fake_last(r.vhost, "stop", -1) < fake_last(r.vhost, "close", -1));
-	CU_ASSERT(fake_last(r.vhost, "close", -1) < fake_last(r.vhost, "set_space", -1));
-	CU_EQ(ioapi_open(r.f, NULL), 0);
+	CU_EQ(fake_count(r.vhost, "set_space", -1), 0);
 	CU_EQ(ioapi_attach(r.f, r.domain), 0);
+	r.vhost->fail_name = "open";
+	r.vhost->fail_rc = -EMFILE;
+	CU_EQ(ioapi_open(r.f, NULL), -EMFILE);
+	r.vhost->space = NULL;			/* as a session that ended */
+	r.vhost->fail_name = NULL;
+	CU_EQ(ioapi_open(r.f, NULL), 0);
+	CU_ASSERT_PTR_NOT_NULL(r.vhost->space);
 	CU_EQ(rig_write(&r, IOAPI_CONFIG, 4, 2, 6), 0);
 	CU_EQ(rig_run(&r, V1, NULL), RUNNING);
 	rig_down(&r);
