@@ -83,32 +83,85 @@ static __attribute__((noinline)) void complain(const uint8_t *bytes, const void 
 	}
 	text[3 * INSN_LEN_MAX - 1] = '\0';
 	log_error("trap", "the instruction at %p (%s) accesses the device register at %p in a way "
-		  "that is not simulated: only mov forms are", rip, text, addr);
+		  "that is not simulated: mov and simple arithmetic are", rip, text, addr);
 }
+
+struct access {
+	const struct area *a;
+	uint64_t  off;
+	greg_t   *reg;			/* the instruction's register */
+	greg_t   *flags;
+};
+
+static uint64_t get(const struct access *x, const struct insn *i)
+{
+	uint64_t val = ~UINT64_C(0);
+
+	ioapi_read(x->a->f, x->a->region, x->off, i->mem, &val);
+	return val;
+}
+
+static void set(const struct access *x, const struct insn *i, uint64_t val)
+{
+	ioapi_write(x->a->f, x->a->region, x->off, i->mem, val);
+}
+
+static void run_load(const struct access *x, const struct insn *i)
+{
+	*x->reg = (greg_t)insn_result(i, (uint64_t)*x->reg, get(x, i));
+}
+
+static void run_store(const struct access *x, const struct insn *i)
+{
+	set(x, i, insn_source(i, (uint64_t)*x->reg));
+}
+
+static void run_alu_load(const struct access *x, const struct insn *i)
+{
+	uint64_t flags = (uint64_t)*x->flags, reg = (uint64_t)*x->reg;
+	uint64_t val = insn_alu(i, insn_source(i, reg), get(x, i), &flags);
+
+	*x->flags = (greg_t)flags;
+	if (insn_keeps(i))
+		*x->reg = (greg_t)insn_result(i, reg, val);
+}
+
+static void run_alu_store(const struct access *x, const struct insn *i)
+{
+	uint64_t flags = (uint64_t)*x->flags;
+	uint64_t val = insn_alu(i, get(x, i), insn_source(i, (uint64_t)*x->reg), &flags);
+
+	*x->flags = (greg_t)flags;
+	if (insn_keeps(i))
+		set(x, i, val);
+}
+
+static void (*const runs[])(const struct access *x, const struct insn *i) = {
+	[INSN_LOAD] = run_load,
+	[INSN_STORE] = run_store,
+	[INSN_STORE_IMM] = run_store,
+	[INSN_ALU_LOAD] = run_alu_load,
+	[INSN_ALU_STORE] = run_alu_store,
+	[INSN_ALU_IMM] = run_alu_store,
+};
 
 /* Makes the access the instruction wants and steps over it. */
 static bool serve(const struct area *a, uintptr_t addr, ucontext_t *uc)
 {
 	greg_t *regs = uc->uc_mcontext.gregs;
 	const uint8_t *rip = (const uint8_t *)regs[REG_RIP];
-	uint64_t off = a->off + (addr - a->start), val = ~UINT64_C(0);
+	struct access x = { .a = a, .off = a->off + (addr - a->start), .flags = &regs[REG_EFL] };
 	uint8_t bytes[INSN_LEN_MAX];
 	struct insn i;
-	greg_t *reg;
 
 	if (insn_decode(&i, bytes, fetch(rip, bytes))) {
 		count(TRAPS_UNKNOWN);
 		complain(bytes, rip, (const void *)addr);
 		return false;
 	}
-	reg = &regs[gregs[i.reg]];
 	count(TRAPS_SERVED);
-	if (i.kind == INSN_LOAD) {
-		ioapi_read(a->f, a->region, off, i.mem, &val);
-		*reg = (greg_t)insn_result(&i, (uint64_t)*reg, val);
-	} else {
-		ioapi_write(a->f, a->region, off, i.mem, insn_source(&i, (uint64_t)*reg));
-	}
+	x.reg = &regs[gregs[i.reg]];
+	runs[i.kind](&x, &i);
 	regs[REG_RIP] += i.len;
 	return true;
 }

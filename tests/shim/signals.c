@@ -374,7 +374,7 @@ static void threads_trap_at_once(void)
 
 static void add_to_bar(void)
 {
-	__asm__ volatile("addl $1, (%0)" :: "r"(bar + FEATURE_SELECT) : "memory");
+	__asm__ volatile("lock addl $1, (%0)" :: "r"(bar + FEATURE_SELECT) : "memory");
 }
 
 static void an_unknown_instruction_is_a_fault_of_the_application(void)
