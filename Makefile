@@ -71,6 +71,7 @@ may_backend := backend ring mem core
 may_live   := live virtio vhost ring mem core
 may_ctl    := ctl proto core
 may_app    := app $(filter-out app backend ctl,$(FOLDERS))
+may_cli    := $(may_app) ctl proto
 may_host   := app $(filter-out app,$(FOLDERS)) proto
 may_shim   := shim $(may_app)
 may_wire   := vhost ring mem core
@@ -218,7 +219,7 @@ $(B)/bin/$(subst _,-,$(basename $(notdir $(1)))): $(call objects,$(1)) $(call ar
 		-Wl,--end-group $$(call pkg_libs,$(1),$(2)) $(LIBS)
 endef
 $(foreach m,$(MAINS),$(eval $(call main_program,$(m),$(may_$(if $(findstring \
-	podpci.c,$(m)),app,host)))))
+	podpci.c,$(m)),cli,host)))))
 
 # $(1): program, $(2): archives, $(3): libraries, $(4): objects that win over the archives
 define test_program
@@ -236,6 +237,6 @@ $(foreach p,$(WIRE),$(eval $(call test_program,$(p:$(B)/%=%),test $(may_wire),-l
 $(foreach p,$(SHIM),$(eval $(call test_program,$(p:$(B)/%=%),test $(may_app),)))
 # A bench of the switch links the back-end; the others are DPDK programs.
 $(foreach p,$(E2E) $(BENCH),$(eval $(call test_program,$(p:$(B)/%=%),testdpdk \
-	$(if $(filter switch,$(call folder_of,$(p))),$(may_backend)),)))
+	$(if $(filter switch,$(call folder_of,$(p))),test $(may_backend)),)))
 
 -include $(shell find $(B)/obj $(B)/syntax -name '*.d' 2>/dev/null)

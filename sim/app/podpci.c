@@ -22,6 +22,7 @@ static const struct verb {
 } verbs[] = {
 	{ "run", NULL, "run a command on a simulated PCI bus", cmd_run },
 	{ "sysfs", NULL, "render the bus into a directory, for container engines", cmd_sysfs },
+	{ "switch", NULL, "manage the node's switch, podpci-switch", cmd_switch },
 	{ "help", "--help", "this list; `podpci VERB --help' says more", cmd_help },
 	{ "version", "--version", "print the version", cmd_version },
 };

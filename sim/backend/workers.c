@@ -57,6 +57,7 @@ struct workers {
 	_Atomic uint8_t owner[L2_PORTS_MAX];	/* worker of a port */
 	_Atomic uint64_t epoch;
 	_Atomic unsigned mode, spin_us;
+	int (*begin)(void);
 	unsigned n;
 	pthread_mutex_t lock;			/* of jobs' `done` */
 	pthread_cond_t done;
@@ -257,6 +258,8 @@ static void *worker_main(void *arg)
 	struct worker *k = arg;
 	unsigned idle = 0;
 
+	if (k->w->begin && k->w->begin())
+		abort();		/* never with rights it was told to give up */
 	k->now_ns = clock_ns();
 	while (!atomic_load_explicit(&k->stop, memory_order_relaxed))
 		round_once(k, &idle);
@@ -458,6 +461,7 @@ int workers_new(struct workers **out, struct l2 *l2, const struct workers_opts *
 		return err_set(e, -ENOMEM, "out of memory");
 	memset(w, 0, sizeof(*w));
 	w->l2 = l2;
+	w->begin = o->begin;
 	pthread_mutex_init(&w->lock, NULL);
 	pthread_cond_init(&w->done, NULL);
 	atomic_store(&w->epoch, 1);

@@ -34,6 +34,7 @@ struct workers_opts {
 	int      cpu[WORKERS_MAX];	/* -1: anywhere */
 	enum workers_mode mode;
 	unsigned spin_us;		/* of ADAPTIVE; 0: 100 */
+	int    (*begin)(void);		/* first thing in each thread; failure ends it all; NULL */
 };
 
 struct worker_stats {

@@ -101,7 +101,8 @@ void ctl_row_print(const ProtobufCMessage *row, FILE *to)
 
 			if (!string)
 				value_text(f, v, buf, sizeof(buf));
-			fprintf(to, "%s%s", j ? "," : i ? " " : "", string ? *(char *const *)v : buf);
+			fprintf(to, "%s%s", j ? "," : i ? " " : "",
+				string ? *(char *const *)v : buf);
 		}
 	}
 	fputc('\n', to);
