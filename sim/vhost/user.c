@@ -3,9 +3,9 @@
  * user.c - the vhost-user socket: finding a back-end, noticing that it went, finding the next.
  *
  * As a client we connect to the back-end's socket and try again for as long as there is none; as
- * a server we listen and take one client at a time. A found socket is handed up (found()), which
- * speaks over it at once; a lost one is either noticed by a verb, whose error tells, or by the
- * loop (lost()).
+ * a server we listen and take one client at a time. A new peer is courted: asked for its features
+ * and left to answer in its own time. Once it does it is handed up (found()), which speaks with it
+ * at once; a lost one is either noticed by a verb, whose error tells, or by the loop (lost()).
  */
 #include <assert.h>
 #include <errno.h>
@@ -39,6 +39,7 @@
 #define DELAY_MAX_MS  400
 #define DELAY_SLOW_MS 1000
 #define WAIT_STEP_MS  10
+#define COURT_FACTOR  5	/* timeouts for a first answer: DPDK's may take a second */
 #define BACKLOG       8
 #define SOCKET_MODE   0660
 
@@ -82,6 +83,7 @@ static void let_go(struct vhost_user *u, enum user_cause cause)
 	if (u->fd < 0)
 		return;
 	u->causes[cause]++;
+	u->courting = false;
 	loop_watch(u->t.loop, &u->conn, -1);
 	fd_drop(&u->fd);
 	retry_later(u, u->delay_ms);
@@ -141,7 +143,17 @@ static void greet(struct vhost_user *u)
 		 (int)who.pid, who.uid, who.gid);
 }
 
-/* Takes fd. The upper layer speaks first; if that fails the peer is gone again on return. */
+/* The peer has begun to answer. If the upper layer's talk fails it is gone again on return. */
+static void court_ends(struct vhost_user *u)
+{
+	u->courting = false;
+	loop_timer(u->t.loop, &u->retry, 0);
+	u->t.upper.found(u->t.upper.owner);
+	if (u->fd >= 0)
+		u->delay_ms = DELAY_MIN_MS;
+}
+
+/* Takes fd. */
 static void adopt(struct vhost_user *u, int fd)
 {
 	assert(u->fd < 0);
@@ -156,9 +168,12 @@ static void adopt(struct vhost_user *u, int fd)
 	u->awaited = 0;
 	greet(u);
 	loop_watch(u->t.loop, &u->conn, u->fd);
-	u->t.upper.found(u->t.upper.owner);
-	if (u->fd >= 0)
-		u->delay_ms = DELAY_MIN_MS;
+	u->t.deadline_ms = loop_now_ms();
+	if (user_court(u))
+		return;
+	u->courting = true;
+	loop_timer(u->t.loop, &u->retry, loop_now_ms() +
+		   COURT_FACTOR * (uint64_t)u->t.cfg->timeout_ms);
 }
 
 /* What a person can do about a back-end that is not there. */
@@ -209,22 +224,35 @@ static void client_try(struct vhost_user *u)
 		u->delay_ms = DELAY_MAX_MS;
 }
 
+/* The peer's socket has something to say: its first answer, its end, or too much. */
+static void hear(struct vhost_user *u)
+{
+	bool courting = u->courting;
+	int rc = user_peek(u->fd);
+
+	if (!rc)
+		return;
+	if (rc > 0 && courting) {
+		court_ends(u);
+		return;
+	}
+	if (rc < 0)
+		user_cut(u, USER_EOF, "the back-end hung up");
+	else
+		user_cut(u, USER_UNASKED, "the back-end sent bytes nobody asked for");
+	if (!courting)
+		u->t.upper.lost(u->t.upper.owner);
+}
+
 static void conn_ready(struct loop_source *s, uint32_t events)
 {
 	struct vhost_user *u = OWNER(s, conn);
-	int rc;
 
 	(void)events;
 	if (lock_take(u->t.lock))
 		return;
-	rc = u->fd < 0 ? 0 : user_peek(u->fd);
-	if (rc) {
-		if (rc < 0)
-			user_cut(u, USER_EOF, "the back-end hung up");
-		else
-			user_cut(u, USER_UNASKED, "the back-end sent bytes nobody asked for");
-		u->t.upper.lost(u->t.upper.owner);
-	}
+	if (u->fd >= 0)
+		hear(u);
 	lock_drop(u->t.lock);
 }
 
@@ -235,7 +263,9 @@ static void retry_ready(struct loop_source *s, uint32_t events)
 	(void)events;
 	if (lock_take(u->t.lock))
 		return;
-	if (u->open && u->fd < 0)
+	if (u->courting)
+		user_cut(u, USER_TIMEOUT, "the back-end does not answer");
+	else if (u->open && u->fd < 0)
 		client_try(u);
 	lock_drop(u->t.lock);
 }
@@ -247,10 +277,8 @@ static void server_try(struct vhost_user *u)
 
 	if (fd < 0)
 		return;
-	if (u->fd >= 0 && user_peek(u->fd) < 0) {
-		user_cut(u, USER_EOF, "the back-end hung up");
-		u->t.upper.lost(u->t.upper.owner);
-	}
+	if (u->fd >= 0 && user_peek(u->fd) < 0)
+		hear(u);
 	if (u->fd < 0) {
 		adopt(u, (int)fd);
 		return;
@@ -396,18 +424,22 @@ static int user_open(struct vhost_transport *t, struct err *e)
 static void user_wait(struct vhost_transport *t, unsigned wait_ms)
 {
 	struct vhost_user *u = user_of(t);
-	uint64_t end_ms = loop_now_ms() + wait_ms;
+	uint64_t start_ms = loop_now_ms(), spent_ms = 0;
 
-	while (u->open && u->fd < 0 && loop_now_ms() < end_ms) {
-		struct pollfd p = { .fd = u->listen_fd, .events = POLLIN };
+	/* A peer that is there but has not answered yet is worth a longer wait than none. */
+	while (u->open && (u->fd < 0 || u->courting) &&
+	       spent_ms < (u->courting ? t->cfg->timeout_ms : wait_ms)) {
+		struct pollfd p = { .fd = u->courting ? u->fd : u->listen_fd, .events = POLLIN };
 		struct timespec step = { .tv_nsec = WAIT_STEP_MS * 1000000L };
 
 		sys_call(SYS_ppoll, &p, 1, &step, NULL, 0);
-		t->deadline_ms = loop_now_ms() + t->cfg->timeout_ms / 2;
-		if (t->cfg->server)
+		if (u->courting)
+			hear(u);
+		else if (t->cfg->server)
 			server_try(u);
 		else
 			client_try(u);
+		spent_ms = loop_now_ms() - start_ms;
 	}
 }
 

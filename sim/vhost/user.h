@@ -27,6 +27,7 @@ struct vhost_user {
 	struct loop_source retry;	/* a timer */
 	int      fd, listen_fd;
 	bool     open;
+	bool     courting;		/* fd asked for its features, not yet found() */
 	dev_t    path_dev;		/* of our listening socket's file */
 	ino_t    path_ino;
 	unsigned delay_ms;		/* before the next attempt */
@@ -62,6 +63,12 @@ int user_call(struct vhost_user *u, const struct user_call *c);
 
 /* 0 nothing pending, 1 bytes are, or -errno (-ECONNRESET for EOF). */
 int user_peek(int fd);
+
+/*
+ * Asks a new peer for its features and does not wait: a back-end may look at its socket only at its
+ * next tick, which no register access should sit through. user_hello() takes the answer.
+ */
+int user_court(struct vhost_user *u);
 
 /* The verbs, for the ops table. */
 int user_hello(struct vhost_transport *t, struct vhost_peer *peer);

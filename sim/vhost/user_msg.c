@@ -251,15 +251,32 @@ static bool asks(const struct vhost_user *u, const struct row *r)
 	return r->ack != ACK_NONE && (u->protocol & BIT(VU_PROTOCOL_REPLY_ACK));
 }
 
-static int exchange(struct vhost_user *u, const struct user_call *c)
+static uint32_t size_of(const struct user_call *c)
+{
+	return rows[c->request].size == SIZE_OPEN ? c->size : rows[c->request].size;
+}
+
+static int send_request(struct vhost_user *u, const struct user_call *c)
 {
 	const struct row *r = &rows[c->request];
-	uint32_t size = r->size == SIZE_OPEN ? c->size : r->size;
+	uint32_t size = size_of(c);
 	struct vu_header h = {
 		.request = c->request, .flags = VU_VERSION | (asks(u, r) ? VU_NEED_REPLY : 0),
 		.size = size,
 	};
 	struct iovec iov[] = { { &h, sizeof(h) }, { (void *)c->payload, size } };
+	int rc;
+
+	log_debug(u->t.cfg->id, "-> %s, %u bytes, %u fds", r->name, size, c->fds_n);
+	rc = send_all(u, r->name, iov, size ? 2 : 1, c->fds, c->fds_n);
+	if (!rc)
+		u->sent++;
+	return rc;
+}
+
+static int exchange(struct vhost_user *u, const struct user_call *c)
+{
+	const struct row *r = &rows[c->request];
 	int rc;
 
 	assert(r->name && c->fds_n <= r->fds_max && !c->reply == !r->reply);
@@ -272,13 +289,12 @@ static int exchange(struct vhost_user *u, const struct user_call *c)
 		return user_cut(u, USER_UNASKED, "bytes nobody asked for came before %s", r->name);
 	if (rc < 0)
 		return cut_io(u, r->name, true, rc);
-	log_debug(u->t.cfg->id, "-> %s, %u bytes, %u fds", r->name, size, c->fds_n);
-	rc = send_all(u, r->name, iov, size ? 2 : 1, c->fds, c->fds_n);
+	rc = send_request(u, c);
 	if (rc)
 		return rc;
-	u->sent++;
 	if (r->reply)
-		return take_reply(u, c->request, c->reply, r->reply == SIZE_OPEN ? size : r->reply,
+		return take_reply(u, c->request, c->reply,
+				  r->reply == SIZE_OPEN ? size_of(c) : r->reply,
 				  r->reply == SIZE_OPEN);
 	return asks(u, r) ? take_ack(u, c->request) : 0;
 }
@@ -366,17 +382,23 @@ static int hello_protocol(struct vhost_user *u)
 	return rc;
 }
 
+int user_court(struct vhost_user *u)
+{
+	u->protocol = 0;
+	u->bit30 = false;
+	return send_request(u, &(struct user_call){ .request = VU_GET_FEATURES });
+}
+
 int user_hello(struct vhost_transport *t, struct vhost_peer *peer)
 {
 	struct vhost_user *u = user_of(t);
-	uint64_t features = 0, pairs = 1;
-	int rc;
+	union vu_payload reply;
+	uint64_t features, pairs = 1;
+	int rc = take_reply(u, VU_GET_FEATURES, &reply, sizeof(reply.u64), false);
 
-	u->protocol = 0;
-	u->bit30 = false;
-	rc = get_u64(u, VU_GET_FEATURES, &features);
 	if (rc)
 		return rc;
+	features = reply.u64;
 	u->bit30 = features & BIT(VU_F_PROTOCOL_FEATURES);
 	if (u->bit30)
 		rc = hello_protocol(u);

@@ -395,7 +395,6 @@ int vhost_start(struct vhost *v, uint64_t acked, uint16_t mtu, const struct vhos
 	for (unsigned i = 0; i < n; i++)
 		if (!sane(&rings[i], acked & (UINT64_C(1) << VIRTIO_F_RING_PACKED)))
 			return -EINVAL;
-	forget_rings(v);
 	for (unsigned i = 0; i < n; i++)
 		v->rings[i].r = rings[i];
 	v->acked = acked;

@@ -36,7 +36,7 @@ static uint64_t live_through(struct sess *s, struct backend_rule rule)
 
 static uint64_t stat_soon(struct sess *s, const char *name)
 {
-	for (unsigned i = 0; i < 200 && !sess_stat(s, name); i++)
+	for (unsigned i = 0; i < 1000 && !sess_stat(s, name); i++)
 		sess_nap(2);
 	return sess_stat(s, name);
 }
@@ -133,6 +133,44 @@ static void bytes_nobody_asked_for_end_an_idle_session(void)
 	sess_free(&s);
 }
 
+static void bytes_nobody_asked_for_are_found_before_the_next_request(void)
+{
+	struct backend_config cfg = sess_decent(false);
+	struct sess s;
+
+	sess_init(&s, &cfg);
+	CU_EQ(sess_open(&s), 0);
+	CU_EQ(sess_start(&s, 2, false), 0);
+	BACKEND_RULES(s.b, { VU_SET_VRING_CALL, 3, BACKEND_UNASKED, 20 });
+	lock_take(&s.lock);		/* the loop cannot see them first */
+	CU_EQ(vhost_ring_call(s.v, 0, -1), 0);
+	sess_nap(60);
+	CU_EQ(vhost_ring_call(s.v, 1, -1), 0);
+	CU_ASSERT(!s.up);
+	lock_drop(&s.lock);
+	CU_EQ(backend_count(s.b, VU_SET_VRING_CALL), 3);
+	CU_EQ(sess_stat(&s, "lost_unasked_bytes"), 1);
+	sess_free(&s);
+}
+
+static void a_backend_that_hung_is_left_alone_for_a_while(void)
+{
+	struct backend_config cfg = sess_decent(false);
+	struct sess s;
+
+	sess_timeout_ms = 100;
+	sess_init(&s, &cfg);
+	CU_EQ(sess_open(&s), 0);
+	BACKEND_RULES(s.b, { VU_SET_FEATURES, 1, BACKEND_SILENT, 0 });
+	CU_EQ(sess_start(&s, 2, false), 0);
+	CU_ASSERT(!sess_do(&s, s.up));
+	sess_nap(500);
+	CU_EQ(sess_stat(&s, "connects"), 1);
+	CU_ASSERT(sess_wait_link(&s, true, 2000));
+	sess_free(&s);
+	sess_timeout_ms = SESS_TIMEOUT_MS;
+}
+
 static void silence_ends_every_call_within_the_timeout(void)
 {
 	struct backend_config cfg = sess_decent(false);
@@ -146,7 +184,7 @@ static void silence_ends_every_call_within_the_timeout(void)
 								  BACKEND_SILENT, 0 });
 		CU_ASSERT(longest >= 95);
 		CU_ASSERT(longest < 200);
-		CU_EQ(sess_stat(&s, "lost_timeout"), 1);
+		CU_EQ(stat_soon(&s, "lost_timeout"), 1);
 		sess_free(&s);
 	}
 	sess_timeout_ms = SESS_TIMEOUT_MS;
@@ -319,6 +357,10 @@ CU_MAIN("wire/vhost_reply",
 	{ "B-RP-04: a second reply is noticed", a_second_reply_is_noticed },
 	{ "B-RP-04 B-RG-21: bytes nobody asked for end an idle session",
 	  bytes_nobody_asked_for_end_an_idle_session },
+	{ "B-RP-04: bytes nobody asked for are found before the next request",
+	  bytes_nobody_asked_for_are_found_before_the_next_request },
+	{ "B-FR-12: a back-end that hung is left alone for a while",
+	  a_backend_that_hung_is_left_alone_for_a_while },
 	{ "B-RP-05 B-RG-16: silence ends every call within the timeout",
 	  silence_ends_every_call_within_the_timeout },
 	{ "B-RP-05: late answers share one deadline", late_answers_share_one_deadline },
