@@ -121,7 +121,7 @@ int vqueue_start(struct vqueue *r, const struct vqueue_setup *s, uint32_t base)
 	r->used_log = s->used_log;
 	r->mem = s->mem;
 	r->log = s->log;
-	r->hit_size = 0;
+	r->hit = (struct vqueue_hit){ .size = 0 };
 	take_features(r, s->features);
 	r->ops = vqueue_pick(packed, 0);
 	r->broken = 0;
@@ -144,7 +144,7 @@ uint32_t vqueue_stop(struct vqueue *r)
 	r->owed = NULL;
 	r->owed_n = 0;
 	r->mem = NULL;
-	r->hit_size = 0;
+	r->hit = (struct vqueue_hit){ .size = 0 };
 	r->desc = r->avail = r->used = NULL;
 	return base;
 }
@@ -194,14 +194,4 @@ bool vqueue_due(struct vqueue *r, bool *again)
 	r->patience = 0;
 	r->dirty = false;
 	return due;
-}
-
-const struct vqueue_ops *vqueue_pick(bool packed, unsigned width)
-{
-	const struct vqueue_ops *ops = packed ? vqueue_packed_ops : vqueue_split_ops;
-
-	if (!width)
-		width = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") ?
-			64 : __builtin_cpu_supports("avx2") ? 32 : 16;
-	return width == 64 ? &ops[2] : width == 32 ? &ops[1] : &ops[0];
 }

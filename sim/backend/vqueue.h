@@ -25,6 +25,7 @@
 
 #define VQUEUE_NUM_MAX	32768	/* virtio 1.2, 2.7 and 2.8 */
 #define VQUEUE_STEPS	1024	/* descriptors looked at for one frame, whatever they say */
+#define VQUEUE_FRAME	(FRAME_MAX + 12u)	/* longest frame, with its header */
 #define VQUEUE_MERGE	256	/* receive buffers one frame is spread over */
 
 struct vqueue;
@@ -50,9 +51,16 @@ struct vqueue_ops {
 	bool     (*arm)(struct vqueue *r, bool on);	/* true: something is there already */
 };
 
+/* The region used last: nearly every buffer of a ring lies in the same one. */
+struct vqueue_hit {
+	uint64_t gpa, size;
+	uint64_t roomy;			/* below it from gpa on any frame fits */
+	uint8_t *host;
+};
+
 /* A completed run of descriptors that the peer has not been told of yet. */
 struct vqueue_owed {
-	uint16_t id;			/* split: head; packed: buffer id */
+	uint16_t id;			/* split: head; packed: buffer id; in order: the last */
 	uint16_t slots;			/* packed: descriptors; split: buffers */
 };
 
@@ -61,8 +69,7 @@ struct vqueue {
 	const struct vqueue_ops *ops;
 	uint8_t *desc, *avail, *used;
 	const struct vmem *mem;
-	uint64_t hit_gpa, hit_size;	/* the region used last, and where it is */
-	uint8_t *hit_host;
+	struct vqueue_hit hit;
 	uint16_t num;
 	uint16_t next;			/* to take from the driver */
 	uint16_t done;			/* to hand back */
@@ -174,8 +181,8 @@ int vqueue_chain_table(struct vqueue *r, struct vqueue_chains *c, const struct v
 /* Makes the next frame of the batch of a transmit chain, or drops and counts it. */
 void vqueue_frame_in(struct vqueue *r, struct batch *b, const struct vqueue_chains *c);
 
-/* Closes the gaps that frames of length 0 are. */
-void vqueue_close_gaps(struct batch *b);
+/* Closes the gaps that frames of length 0 are, from one on. */
+void vqueue_close_gaps(struct batch *b, unsigned from);
 
 /* The n oldest entries that are owed, forgotten: their slots, and the last one's id. */
 unsigned vqueue_settle(struct vqueue *r, unsigned n, uint16_t *last_id);
@@ -192,6 +199,11 @@ void vqueue_frame_out(struct vqueue *r, struct vqueue_chains *c, const struct fr
 
 /* [gpa, gpa + len) here, by the table; remembers the region. NULL. */
 uint8_t *vqueue_at(struct vqueue *r, uint64_t gpa, uint64_t len);
+
+/* memcpy() of what is behind the head of a frame, in registers of each width. */
+void vqueue_copy_16(void *dst, const void *src, size_t n);
+void vqueue_copy_32(void *dst, const void *src, size_t n);
+void vqueue_copy_64(void *dst, const void *src, size_t n);
 
 /* Counts n frames dropped for one cause; returns n. */
 unsigned vqueue_drop(struct vqueue *r, enum port_counter why, unsigned n);

@@ -13,9 +13,10 @@ uint8_t *vqueue_at(struct vqueue *r, uint64_t gpa, uint64_t len)
 
 	if (!m || len > m->size - (gpa - m->gpa))
 		return NULL;
-	r->hit_gpa = m->gpa;
-	r->hit_size = m->size;
-	r->hit_host = m->host;
+	r->hit.gpa = m->gpa;
+	r->hit.size = m->size;
+	r->hit.roomy = m->size > VQUEUE_FRAME ? m->size - VQUEUE_FRAME : 0;
+	r->hit.host = m->host;
 	return m->host + (gpa - m->gpa);
 }
 
@@ -46,7 +47,7 @@ int vqueue_chain_add(struct vqueue *r, struct vqueue_chains *c, const struct vqu
 /* One entry of an indirect table, loaded once; the table may not straddle regions in an entry. */
 static int table_entry(struct vqueue *r, uint64_t gpa, struct vqueue_desc *d, bool packed)
 {
-	const uint8_t *p = at(r, gpa, 16);
+	const uint8_t *p = vqueue_at(r, gpa, 16);
 	uint64_t word;
 
 	if (!p || ((uintptr_t)p & 7))
@@ -141,13 +142,15 @@ void vqueue_frame_in(struct vqueue *r, struct batch *b, const struct vqueue_chai
 	head = f->len < FRAME_HEAD ? f->len : FRAME_HEAD;
 	frame_pull(f, head);
 	b->n++;
+	r->row[PORT_IN_FRAMES]++;
+	r->row[PORT_IN_BYTES] += f->len;
 }
 
-void vqueue_close_gaps(struct batch *b)
+void vqueue_close_gaps(struct batch *b, unsigned from)
 {
-	unsigned to = 0;
+	unsigned to = from;
 
-	for (unsigned k = 0; k < b->n; k++) {
+	for (unsigned k = from; k < b->n; k++) {
 		if (!b->frame[k].len)
 			continue;
 		if (to != k) {

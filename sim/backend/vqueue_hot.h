@@ -105,144 +105,126 @@ HOT void copy_small(void *dst, const void *src, size_t n)
 	}
 }
 
-#define COPY_CALL 4096		/* from here on libc knows better */
-
-HOT void copy_any(void *dst, const void *src, size_t n, const unsigned W)
+/* [gpa, gpa + len), len <= VQUEUE_FRAME, here: nearly always in the region of the last time. */
+HOT uint8_t *at(struct vqueue *r, struct vqueue_hit *hit, uint64_t gpa, uint32_t len)
 {
-	uint8_t *d = dst;
-	const uint8_t *s = src;
-	size_t off = 0;
+	uint64_t off = gpa - hit->gpa;
+	uint8_t *p;
 
-	if (n <= 64) {
-		copy_small(d, s, n);
-		return;
-	}
-	if (n >= COPY_CALL) {
-		memcpy(d, s, n);
-		return;
-	}
-	for (; off + 64 < n; off += 64)
-		copy64(d + off, s + off, W);
-	copy64(d + n - 64, s + n - 64, W);
+	if (likely(off < hit->roomy))
+		return hit->host + off;
+	p = vqueue_at(r, gpa, len);
+	*hit = r->hit;
+	return p;
 }
 
-/* [gpa, gpa + len) here: nearly always in the region of the last time. */
-HOT uint8_t *at(struct vqueue *r, uint64_t gpa, uint64_t len)
-{
-	uint64_t off = gpa - r->hit_gpa;
+/* ---- in --------------------------------------------------------------------------------------- */
 
-	if (likely(off < r->hit_size && len <= r->hit_size - off))
-		return r->hit_host + off;
-	return vqueue_at(r, gpa, len);
+/* Where a plain frame lies: noted in the first pass over a burst, opened in the second. */
+HOT void frame_note(struct frame *f, uint8_t *host, uint32_t len, unsigned hdr, bool hdr_wanted)
+{
+	fetch(host + hdr);
+	if (hdr_wanted)
+		fetch(host);
+	f->one.base = host + hdr;
+	f->len = len - hdr;
 }
 
-/* The first bytes of a frame whose payload is one view: the only look at them. */
+/* How most frames look: one view, a full head of it. */
+#define SHAPE_PLAIN	(1ull | FRAME_HEAD << 16 | (uint64_t)FRAME_HEAD << 32)
+
+_Static_assert(offsetof(struct frame, head_len) == offsetof(struct frame, nsegs) + 2 &&
+	       offsetof(struct frame, skip) == offsetof(struct frame, nsegs) + 4 &&
+	       offsetof(struct frame, nsegs) % 8 == 0, "three fields in one store");
+
+/* The only look at the first bytes of a frame whose payload is one view. */
 HOT void frame_open(struct frame *f, const unsigned W)
 {
-	uint32_t n = f->len < FRAME_HEAD ? f->len : FRAME_HEAD;
+	uint32_t len = f->len;
 
-	if (likely(n == FRAME_HEAD))
-		copy64(f->head, f->one.base, W);
-	else
-		copy_small(f->head, f->one.base, n);
-	f->head_len = (uint16_t)n;
-	f->skip = n;
 	f->segs = &f->one;
-	f->nsegs = 1;
-}
-
-/* The plain header: nothing to say but that the frame is in one buffer. Written only where it
- * differs: the line then stays shared with a driver that reuses its buffers. */
-HOT void header_plain(uint8_t *at, unsigned hdr_len)
-{
-	uint64_t *lo = (uint64_t *)(void *)at;
-	uint32_t *hi = (uint32_t *)(void *)(at + 8);
-
-	if (likely(hdr_len == 12)) {
-		if (*(u64_any *)lo != 0)
-			*(u64_any *)lo = 0;
-		if (*(u32_any *)hi != 0x00010000)
-			*(u32_any *)hi = 0x00010000;	/* csum_offset 0, num_buffers 1 */
-	} else {
-		*(u64_any *)lo = 0;
-		*(u16_any *)hi = 0;
+	f->one.len = len;
+	if (likely(len >= FRAME_HEAD)) {
+		copy64(f->head, f->one.base, W);
+		*(u64_any *)(void *)&f->nsegs = SHAPE_PLAIN;
+		return;
 	}
+	copy_small(f->head, f->one.base, len);
+	f->nsegs = 1;
+	f->head_len = (uint16_t)len;
+	f->skip = len;
 }
 
-/* The frame behind the header, for one that has at most one view. */
-HOT void frame_write(uint8_t *to, const struct frame *f, const unsigned W)
+HOT void header_clear(struct frame *f)
 {
-	uint32_t head = f->head_len, rest = f->len - head;
-
-	if (likely(head == FRAME_HEAD))
-		copy64(to, f->head, W);
-	else
-		copy_any(to, f->head, head, W);
-	if (rest)
-		copy_any(to + head, f->one.base + f->skip, rest, W);
+	memset(&f->hdr, 0, sizeof(f->hdr));
 }
 
-/* A frame that the quick way can write: no offload, one view at most. */
-HOT bool frame_plain(const struct frame *f)
+/* Second pass over n frames that were noted, from b->n on, and their headers. */
+HOT unsigned frames_judge(struct vqueue *r, struct frame *f, unsigned n, uint64_t *bytes,
+			  const unsigned W)
 {
-	return f->nsegs <= 1 && (f->hdr.flags | f->hdr.gso_type) == 0;
+	unsigned bad = 0;
+
+	for (struct frame *end = f + n; f < end; f++) {
+		header_clear(f);
+		memcpy(&f->hdr, f->one.base - r->hdr_len, r->hdr_len);
+		if (unlikely(frame_check(&f->hdr, f->len, r->features) < 0)) {
+			f->len = 0;
+			bad++;
+			continue;
+		}
+		frame_open(f, W);
+		*bytes += f->len;
+	}
+	return bad;
+}
+
+/* Second pass over the n frames that were noted: what was prefetched is here now. */
+HOT void frames_open(struct vqueue *r, struct batch *b, unsigned n, const unsigned W)
+{
+	struct frame *f = &b->frame[b->n], *end = f + n;
+	uint64_t bytes = 0;
+	unsigned bad = 0;
+
+	if (unlikely(r->hdr_wanted)) {
+		bad = frames_judge(r, f, n, &bytes, W);
+		f = end;
+	}
+	for (; f < end; f++) {
+		header_clear(f);
+		frame_open(f, W);
+		bytes += f->len;
+	}
+	b->n += n;
+	if (unlikely(bad)) {
+		r->row[PORT_IN_HEADER] += bad;
+		vqueue_close_gaps(b, b->n - n);
+	}
+	r->row[PORT_IN_FRAMES] += n - bad;
+	r->row[PORT_IN_BYTES] += bytes;
 }
 
 /* Remembers what release() has to hand back. */
 HOT void owe(struct vqueue *r, struct batch *b, uint16_t id, uint16_t slots)
 {
-	unsigned at = (unsigned)r->owed_head + r->owed_n;
+	unsigned pos = (unsigned)r->owed_head + r->owed_n;
 
-	at -= at >= r->num ? r->num : 0;
-	r->owed[at] = (struct vqueue_owed){ id, slots };
+	pos -= pos >= r->num ? r->num : 0;
+	r->owed[pos] = (struct vqueue_owed){ id, slots };
 	r->owed_n++;
 	b->entries++;
 }
 
-/* A one-view frame behind a header of hdr bytes at host; open_frames() reads it. */
-HOT void frame_note(struct vqueue *r, struct batch *b, uint8_t *host, uint32_t len)
+/* How many chains may be taken at most: each may need an entry of its own. */
+HOT unsigned owe_room(const struct vqueue *r, unsigned max)
 {
-	struct frame *f = &b->frame[b->n++];
-	const unsigned hdr = r->hdr_len;
+	unsigned room = (unsigned)r->num - r->owed_n;
 
-	fetch(host + hdr);
-	if (r->hdr_wanted)
-		fetch(host);
-	f->one = (struct seg){ host + hdr, len - hdr };
-	f->len = len - hdr;
-	f->head_len = 0;
+	return max < room ? max : room;
 }
 
-/* Second pass over a burst: the bytes that were prefetched are here now. */
-HOT void open_frames(struct vqueue *r, struct batch *b, const unsigned W)
-{
-	unsigned bad = 0;
-	uint64_t bytes = 0;
-
-	for (unsigned k = 0; k < b->n; k++) {
-		struct frame *f = &b->frame[k];
-
-		if (likely(!f->head_len)) {
-			memset(&f->hdr, 0, sizeof(f->hdr));
-			if (r->hdr_wanted) {
-				memcpy(&f->hdr, f->one.base - r->hdr_len, r->hdr_len);
-				if (unlikely(frame_check(&f->hdr, f->len, r->features) < 0)) {
-					f->len = 0;
-					bad++;
-					continue;
-				}
-			}
-			frame_open(f, W);
-		}
-		bytes += f->len;
-	}
-	if (unlikely(bad)) {
-		r->row[PORT_IN_HEADER] += bad;
-		vqueue_close_gaps(b);
-	}
-	r->row[PORT_IN_FRAMES] += b->n;
-	r->row[PORT_IN_BYTES] += bytes;
-}
+/* ---- out -------------------------------------------------------------------------------------- */
 
 /* Where a burst's frames go: read and prefetched in one pass, written in the next. */
 struct landing {
@@ -250,28 +232,84 @@ struct landing {
 	uint64_t word[PORT_BURST];	/* what hands the buffer back */
 };
 
-HOT void landing_fetch(struct landing *l, unsigned k, uint8_t *host, unsigned hdr)
+/* A frame that the quick way can write: no offload, one view at most. */
+HOT bool frame_plain(const struct frame *f)
 {
-	l->to[k] = host;
+	return *(const u16_any *)(const void *)&f->hdr == 0 && f->nsegs <= 1;
+}
+
+_Static_assert(offsetof(struct virtio_net_hdr_v1, gso_type) == 1, "flags and type in one load");
+
+HOT void landing_fetch(uint8_t *host, unsigned hdr)
+{
 	fetch_own(host + hdr);
 	fetch(host);
 }
 
-HOT uint64_t landing_write(struct vqueue *r, const struct landing *l, struct frame *const *f,
-			   unsigned n, const unsigned W)
+/*
+ * The plain header: nothing to say but that the frame is in one buffer. Written only where it
+ * differs: its line then stays shared with a driver that reuses its buffers.
+ */
+HOT void header_plain(uint8_t *to, unsigned hdr_len)
+{
+	u64_any *lo = (u64_any *)(void *)to;
+
+	if (likely(hdr_len == 12)) {
+		u32_any *hi = (u32_any *)(void *)(to + 8);
+
+		if (unlikely(*lo != 0))
+			*lo = 0;
+		if (unlikely(*hi != 0x00010000))
+			*hi = 0x00010000;	/* csum_offset 0, num_buffers 1 */
+	} else {
+		*lo = 0;
+		*(u16_any *)(void *)(to + 8) = 0;
+	}
+}
+
+/* Out of line: in the loop over the packets it would cost the short ones their registers. */
+HOT void copy_more(void *dst, const void *src, size_t n, const unsigned W)
+{
+	if (W == 64)
+		vqueue_copy_64(dst, src, n);
+	else if (W == 32)
+		vqueue_copy_32(dst, src, n);
+	else
+		vqueue_copy_16(dst, src, n);
+}
+
+/* The frame behind the header, for one that has at most one view. */
+HOT void frame_write(uint8_t *to, const struct frame *f, uint32_t len, const unsigned W)
+{
+	uint32_t head = f->head_len;
+
+	if (likely(head == FRAME_HEAD))
+		copy64(to, f->head, W);
+	else
+		copy_more(to, f->head, head, W);
+	if (len > head)
+		copy_more(to + head, f->one.base + f->skip, len - head, W);
+}
+
+HOT void landing_write(struct vqueue *r, const struct landing *l, struct frame *const *f,
+		       unsigned n, const unsigned W)
 {
 	const unsigned hdr = r->hdr_len;
 	uint64_t bytes = 0;
 
 	for (unsigned k = 0; k < n; k++) {
+		const struct frame *fr = f[k];
+		uint32_t len = fr->len;
+
 		header_plain(l->to[k], hdr);
-		frame_write(l->to[k] + hdr, f[k], W);
-		bytes += f[k]->len;
+		frame_write(l->to[k] + hdr, fr, len, W);
+		bytes += len;
 	}
 	r->row[PORT_OUT_FRAMES] += n;
 	r->row[PORT_OUT_BYTES] += bytes;
-	return bytes;
 }
+
+/* ---- variants --------------------------------------------------------------------------------- */
 
 /* One copy of each hot function per width; `kind` tells them apart in a profile. */
 #if defined(__x86_64__)

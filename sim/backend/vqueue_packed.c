@@ -19,6 +19,8 @@
 #define F_NEXT		((uint64_t)VRING_DESC_F_NEXT << 48)
 #define F_WRITE		((uint64_t)VRING_DESC_F_WRITE << 48)
 #define F_INDIRECT	((uint64_t)VRING_DESC_F_INDIRECT << 48)
+#define F_ID		(0xffffull << 32)
+#define F_SHAPE		(F_NEXT | F_WRITE | F_INDIRECT)
 #define F_AVAIL		(1ull << (48 + VRING_PACKED_DESC_F_AVAIL))
 #define F_USED		(1ull << (48 + VRING_PACKED_DESC_F_USED))
 
@@ -129,38 +131,80 @@ static bool take_chain(struct vqueue *r, struct batch *b, struct pos *p)
 	return true;
 }
 
-HOT unsigned take(struct vqueue *r, struct batch *b, unsigned max, const unsigned W)
+/* Slots from p to the end of the ring, n at most: a run does not wrap. */
+HOT unsigned before_wrap(const struct vqueue *r, const struct pos *p, unsigned n)
+{
+	unsigned left = (unsigned)r->num - p->i;
+
+	return n < left ? n : left;
+}
+
+/* As many frames as are plain, up to max; 0: none, or something else is next. */
+HOT unsigned take_run(struct vqueue *r, struct batch *b, unsigned max, const unsigned W)
 {
 	struct pos p = { r->next, r->next_wrap };
+	const uint64_t plain = p.wrap ? F_AVAIL : F_USED;
+	const struct slot *s = slot_of(r, p.i), *end = s + before_wrap(r, &p, max);
+	const bool hdr_wanted = r->hdr_wanted, in_order = r->in_order;
+	struct frame *f = &b->frame[b->n];
+	struct vqueue_hit hit = r->hit;
+	const unsigned hdr = r->hdr_len;
+	uint64_t word = 0, last = 0;
+	unsigned n;
+
+	for (; s < end; s++, f++) {
+		uint32_t len;
+		uint8_t *host;
+
+		/* Ours, and neither chained nor written nor indirect, in one comparison. */
+		word = load64(&s->word);
+		if (unlikely((word & (F_AVAIL | F_USED | F_SHAPE)) != plain))
+			break;
+		len = (uint32_t)word;
+		if (unlikely(len - (hdr + FRAME_MIN) > FRAME_MAX - FRAME_MIN))
+			break;
+		host = at(r, &hit, load64(&s->addr), len);
+		if (unlikely(!host))
+			break;
+		frame_note(f, host, len, hdr, hdr_wanted);
+		if (!in_order)
+			owe(r, b, (uint16_t)(word >> 32), 1);
+		last = word;
+	}
+	n = (unsigned)(f - &b->frame[b->n]);
+	if (!n)
+		return 0;
+	if (in_order)
+		owe(r, b, (uint16_t)(last >> 32), (uint16_t)n);
+	step(&p, n, r->num);
+	r->next = p.i;
+	r->next_wrap = p.wrap;
+	frames_open(r, b, n, W);
+	return n;
+}
+
+HOT unsigned take(struct vqueue *r, struct batch *b, unsigned max, const unsigned W)
+{
+	unsigned n = 0;
 
 	b->n = b->segs_used = b->entries = 0;
 	if (unlikely(!r->running || r->broken))
 		return 0;
-	if (max > (unsigned)(r->num - r->owed_n))
-		max = r->num - r->owed_n;
-	while (b->entries < max) {
-		struct slot *s = slot_of(r, p.i);
-		uint64_t word = load64(&s->word);
-		uint32_t len = (uint32_t)word;
-		uint8_t *host;
+	max = owe_room(r, max);
+	while (n < max) {
+		unsigned run = take_run(r, b, max - n, W);
+		struct pos p = { r->next, r->next_wrap };
 
-		if (!is_avail(word, p.wrap))
-			break;
-		host = at(r, load64(&s->addr), len);
-		if (unlikely((word & (F_NEXT | F_WRITE | F_INDIRECT)) || !host ||
-			     len < r->hdr_len + FRAME_MIN || len > r->hdr_len + FRAME_MAX)) {
-			if (!take_chain(r, b, &p))
-				break;
+		n += run;
+		if (n == max || (run && p.i == 0))
 			continue;
-		}
-		frame_note(r, b, host, len);
-		owe(r, b, (uint16_t)(word >> 32), 1);
-		step(&p, 1, r->num);
+		if (likely(!is_avail(load64(&slot_of(r, p.i)->word), p.wrap)) ||
+		    !take_chain(r, b, &p))
+			break;
+		r->next = p.i;
+		r->next_wrap = p.wrap;
+		n++;
 	}
-	r->next = p.i;
-	r->next_wrap = p.wrap;
-	if (b->n)
-		open_frames(r, b, W);
 	return b->n;
 }
 
@@ -267,39 +311,44 @@ static enum port_counter give_one(struct vqueue *r, const struct frame *f)
 	return why;
 }
 
-/* As many frames as find a plain descriptor of their own. */
+/* As many frames as find a plain descriptor of their own before the ring wraps. */
 HOT unsigned give_run(struct vqueue *r, struct frame *const *f, unsigned n, const unsigned W)
 {
 	struct pos p = { r->next, r->next_wrap };
-	unsigned run = 0, i = r->next;
+	const uint64_t plain = (p.wrap ? F_AVAIL : F_USED) | F_WRITE;
+	const uint64_t used = p.wrap ? F_AVAIL | F_USED : 0;
+	struct slot *const first = slot_of(r, p.i);
+	struct vqueue_hit hit = r->hit;
+	const unsigned hdr = r->hdr_len;
 	struct landing l;
+	unsigned k;
 
-	for (; run < n; run++) {
-		uint32_t need = f[run]->len + r->hdr_len;
-		struct slot *s = slot_of(r, p.i);
-		uint64_t word = load64(&s->word);
+	n = before_wrap(r, &p, n);
+	for (k = 0; k < n; k++) {
+		const struct frame *fr = f[k];
+		uint32_t need = fr->len + hdr;
+		uint64_t word = load64(&first[k].word);
 		uint8_t *host;
 
-		if (!is_avail(word, p.wrap))
+		if (unlikely((word & (F_AVAIL | F_USED | F_SHAPE)) != plain ||
+			     (uint32_t)word < need || !frame_plain(fr)))
 			break;
-		host = at(r, load64(&s->addr), need);
-		if (unlikely((word & (F_NEXT | F_WRITE | F_INDIRECT)) != F_WRITE || !host ||
-			     (uint32_t)word < need || !frame_plain(f[run])))
+		host = at(r, &hit, load64(&first[k].addr), need);
+		if (unlikely(!host))
 			break;
-		landing_fetch(&l, run, host, r->hdr_len);
-		l.word[run] = used_word(need, (uint16_t)(word >> 32), p.wrap);
-		step(&p, 1, r->num);
+		landing_fetch(host, hdr);
+		l.to[k] = host;
+		l.word[k] = (word & F_ID) | need | used;
 	}
-	if (!run)
+	if (!k)
 		return 0;
-	landing_write(r, &l, f, run, W);
-	for (unsigned k = 1; k < run; k++) {
-		i = i + 1 == r->num ? 0 : i + 1;
-		__atomic_store_n(&slot_of(r, (uint16_t)i)->word, l.word[k], __ATOMIC_RELEASE);
-	}
-	__atomic_store_n(&slot_of(r, r->next)->word, l.word[0], __ATOMIC_RELEASE);
+	landing_write(r, &l, f, k, W);
+	for (unsigned i = 1; i < k; i++)
+		__atomic_store_n(&first[i].word, l.word[i], __ATOMIC_RELEASE);
+	__atomic_store_n(&first->word, l.word[0], __ATOMIC_RELEASE);
+	step(&p, k, r->num);
 	advance(r, p);
-	return run;
+	return k;
 }
 
 HOT unsigned give(struct vqueue *r, struct frame *const *f, unsigned n, const unsigned W)
@@ -309,8 +358,13 @@ HOT unsigned give(struct vqueue *r, struct frame *const *f, unsigned n, const un
 	while (i < n && r->running && !r->broken) {
 		enum port_counter why;
 
-		if (likely(!r->log))
-			i += give_run(r, f + i, n - i, W);
+		if (likely(!r->log)) {
+			unsigned run = give_run(r, f + i, n - i, W);
+
+			i += run;
+			if (run && r->next == 0)
+				continue;
+		}
 		if (i == n)
 			break;
 		why = give_one(r, f[i]);

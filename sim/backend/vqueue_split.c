@@ -14,6 +14,8 @@
 #include "sim/backend/vlog.h"
 #include "sim/backend/vqueue_hot.h"
 
+#define SHAPE (VRING_DESC_F_NEXT | VRING_DESC_F_WRITE | VRING_DESC_F_INDIRECT)
+
 _Static_assert(sizeof(struct vring_used_elem) == 8, "2.7.8");
 _Static_assert(offsetof(struct vring_desc, flags) == 12, "2.7.5");
 
@@ -98,6 +100,22 @@ static int walk(struct vqueue *r, struct vqueue_chains *c, uint16_t head)
 	return rc;
 }
 
+/* The next n heads, their descriptors prefetched; fewer if one is no descriptor. */
+HOT unsigned heads(struct vqueue *r, uint16_t *head, unsigned n, uint16_t from)
+{
+	const unsigned num = r->num;
+
+	for (unsigned k = 0; k < n; k++) {
+		head[k] = load16(avail_of(r, (from + k) & (num - 1u)));
+		if (unlikely(head[k] >= num)) {
+			vqueue_break(r, -EINVAL);
+			return k;
+		}
+		fetch(desc_of(r, head[k]));
+	}
+	return n;
+}
+
 /* ---- transmit: from the driver -------------------------------------------------------------- */
 
 static bool take_chain(struct vqueue *r, struct batch *b, uint16_t head)
@@ -115,46 +133,61 @@ static bool take_chain(struct vqueue *r, struct batch *b, uint16_t head)
 	return true;
 }
 
+/*
+ * As many of the n heads as are plain frames, noted and opened; their descriptors were
+ * prefetched.
+ */
+HOT unsigned take_run(struct vqueue *r, struct batch *b, const uint16_t *head, unsigned n,
+		      const unsigned W)
+{
+	const unsigned hdr = r->hdr_len;
+	const bool hdr_wanted = r->hdr_wanted, in_order = r->in_order;
+	struct frame *f = &b->frame[b->n];
+	struct vqueue_hit hit = r->hit;
+	unsigned run = 0;
+
+	for (; run < n; run++) {
+		struct vqueue_desc d;
+		uint8_t *host;
+
+		load_desc(desc_of(r, head[run]), &d);
+		if (unlikely((d.flags & SHAPE) ||
+			     d.len - (hdr + FRAME_MIN) > FRAME_MAX - FRAME_MIN))
+			break;
+		host = at(r, &hit, d.addr, d.len);
+		if (unlikely(!host))
+			break;
+		frame_note(f + run, host, d.len, hdr, hdr_wanted);
+		if (!in_order)
+			owe(r, b, head[run], 1);
+	}
+	if (!run)
+		return 0;
+	if (in_order)
+		owe(r, b, head[run - 1], (uint16_t)run);
+	frames_open(r, b, run, W);
+	return run;
+}
+
 HOT unsigned take(struct vqueue *r, struct batch *b, unsigned max, const unsigned W)
 {
 	uint16_t head[PORT_BURST];
-	unsigned n, k;
+	unsigned n, k = 0;
 
 	b->n = b->segs_used = b->entries = 0;
 	if (unlikely(!r->running || r->broken))
 		return 0;
-	if (max > (unsigned)(r->num - r->owed_n))
-		max = r->num - r->owed_n;
+	max = owe_room(r, max);
 	n = offered(r, max);
-	n = n < max ? n : max;
-	for (k = 0; k < n; k++) {
-		head[k] = load16(avail_of(r, (r->next + k) & (r->num - 1u)));
-		if (unlikely(head[k] >= r->num)) {
-			vqueue_break(r, -EINVAL);
+	n = heads(r, head, n < max ? n : max, r->next);
+	while (k < n) {
+		k += take_run(r, b, head + k, n - k, W);
+		if (k < n && !take_chain(r, b, head[k++])) {
+			k--;
 			break;
 		}
-		fetch(desc_of(r, head[k]));
-	}
-	n = k;
-	for (k = 0; k < n; k++) {
-		struct vqueue_desc d;
-		uint8_t *host;
-
-		load_desc(desc_of(r, head[k]), &d);
-		host = at(r, d.addr, d.len);
-		if (unlikely((d.flags & (VRING_DESC_F_NEXT | VRING_DESC_F_WRITE |
-					 VRING_DESC_F_INDIRECT)) || !host ||
-			     d.len < r->hdr_len + FRAME_MIN || d.len > r->hdr_len + FRAME_MAX)) {
-			if (!take_chain(r, b, head[k]))
-				break;
-			continue;
-		}
-		frame_note(r, b, host, d.len);
-		owe(r, b, head[k], 1);
 	}
 	r->next = (uint16_t)(r->next + k);
-	if (b->n)
-		open_frames(r, b, W);
 	return b->n;
 }
 
@@ -176,14 +209,15 @@ static void release(struct vqueue *r, struct batch *b)
 	b->n = b->entries = 0;
 	if (!n || !r->running)
 		return;
-	while (done < n) {
+	while (n) {
 		unsigned run = r->in_order ? n : 1;
+		unsigned slots = vqueue_settle(r, run, &id);
 
-		vqueue_settle(r, run, &id);
 		*used_of(r, (r->done + done) & (r->num - 1u)) = id;
-		done += run;
+		done += slots;
+		n -= run;
 	}
-	publish(r, n);
+	publish(r, done);
 }
 
 /* ---- receive: to the driver ----------------------------------------------------------------- */
@@ -245,39 +279,36 @@ static enum port_counter give_one(struct vqueue *r, const struct frame *f)
 /* As many frames as find a plain descriptor of their own. */
 HOT unsigned give_run(struct vqueue *r, struct frame *const *f, unsigned n, const unsigned W)
 {
-	unsigned run, k, have = offered(r, n);
+	const unsigned hdr = r->hdr_len, mask = r->num - 1u;
+	unsigned run, have = offered(r, n);
+	struct vqueue_hit hit = r->hit;
 	uint16_t head[PORT_BURST];
 	struct landing l;
 
-	n = n < have ? n : have;
-	for (k = 0; k < n; k++) {
-		head[k] = load16(avail_of(r, (r->next + k) & (r->num - 1u)));
-		if (unlikely(head[k] >= r->num))
-			break;
-		fetch(desc_of(r, head[k]));
-	}
-	n = k;
-	for (k = 0; k < n; k += 8)
-		fetch_own(used_of(r, (r->done + k) & (r->num - 1u)));
+	n = heads(r, head, n < have ? n : have, r->next);
+	for (unsigned k = 0; k < n; k += 8)
+		fetch_own(used_of(r, (r->done + k) & mask));
 	for (run = 0; run < n; run++) {
-		uint32_t need = f[run]->len + r->hdr_len;
+		uint32_t need = f[run]->len + hdr;
 		struct vqueue_desc d;
 		uint8_t *host;
 
 		load_desc(desc_of(r, head[run]), &d);
-		host = at(r, d.addr, need);
-		if (unlikely((d.flags & (VRING_DESC_F_NEXT | VRING_DESC_F_WRITE |
-					 VRING_DESC_F_INDIRECT)) != VRING_DESC_F_WRITE ||
-			     !host || d.len < need || !frame_plain(f[run])))
+		if (unlikely((d.flags & SHAPE) != VRING_DESC_F_WRITE || d.len < need ||
+			     !frame_plain(f[run])))
 			break;
-		landing_fetch(&l, run, host, r->hdr_len);
+		host = at(r, &hit, d.addr, need);
+		if (unlikely(!host))
+			break;
+		landing_fetch(host, hdr);
+		l.to[run] = host;
 		l.word[run] = head[run] | (uint64_t)need << 32;
 	}
 	if (!run)
 		return 0;
 	landing_write(r, &l, f, run, W);
-	for (k = 0; k < run; k++)
-		*used_of(r, (r->done + k) & (r->num - 1u)) = l.word[k];
+	for (unsigned k = 0; k < run; k++)
+		*used_of(r, (r->done + k) & mask) = l.word[k];
 	r->next = (uint16_t)(r->next + run);
 	publish(r, run);
 	return run;

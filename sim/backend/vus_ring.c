@@ -168,7 +168,7 @@ static void move_rings(struct vus *v)
 
 		if (!r->q.running)
 			continue;
-		r->q.hit_size = 0;
+		r->q.hit = (struct vqueue_hit){ .size = 0 };
 		r->q.mem = v->mem;
 		if (find_areas(v, r, &s)) {
 			r->q.desc = s.desc;
@@ -268,7 +268,7 @@ int vus_rem_mem(struct vus *v, struct vus_msg *m)
 	vus_lock_rings(v);
 	rc = vmem_remove(v->mem, g->guest_addr, g->user_addr, g->size);
 	for (unsigned i = 0; i < v->nrings; i++)
-		v->ring[i].q.hit_size = 0;
+		v->ring[i].q.hit = (struct vqueue_hit){ .size = 0 };
 	vus_unlock_rings(v);
 	return rc;
 }
