@@ -425,10 +425,11 @@ static void user_wait(struct vhost_transport *t, unsigned wait_ms)
 {
 	struct vhost_user *u = user_of(t);
 	uint64_t start_ms = loop_now_ms(), spent_ms = 0;
+	unsigned court_ms = t->cfg->timeout_ms - t->cfg->timeout_ms / 8;
 
 	/* A peer that is there but has not answered yet is worth a longer wait than none. */
 	while (u->open && (u->fd < 0 || u->courting) &&
-	       spent_ms < (u->courting ? t->cfg->timeout_ms : wait_ms)) {
+	       spent_ms < (u->courting ? court_ms : wait_ms)) {
 		struct pollfd p = { .fd = u->courting ? u->fd : u->listen_fd, .events = POLLIN };
 		struct timespec step = { .tv_nsec = WAIT_STEP_MS * 1000000L };
 
