@@ -224,6 +224,19 @@ static void taking_a_rings_memory_stops_the_rings_first(void)
 	sess_free(&s);
 }
 
+static void unmapping_all_memory_sends_no_empty_table(void)
+{
+	struct sess s;
+
+	start(&s);
+	CU_EQ(space_unmap(s.space, (uintptr_t)s.mem, SESS_MEMORY), SESS_MEMORY);
+	CU_EQ(changed(&s), 0);
+	CU_EQ(s.failures, 1);
+	CU_EQ(backend_count(s.b, VU_GET_VRING_BASE), 2);
+	CU_EQ(backend_count(s.b, VU_SET_MEM_TABLE), 0);
+	sess_free(&s);
+}
+
 static void taking_all_memory_stops_the_rings_and_sends_no_empty_table(void)
 {
 	struct backend_msg m;
@@ -282,6 +295,8 @@ CU_MAIN("wire/vhost_memory",
 	  a_removal_without_an_answer_ends_the_session },
 	{ "B-RG-02: taking a ring's memory stops the rings first",
 	  taking_a_rings_memory_stops_the_rings_first },
+	{ "B-RG-02: unmapping all memory sends no empty table",
+	  unmapping_all_memory_sends_no_empty_table },
 	{ "B-RG-12: taking all memory stops the rings and sends no empty table",
 	  taking_all_memory_stops_the_rings_and_sends_no_empty_table },
 	{ "B-RC-02: memory given while no back-end is there is told to the next",

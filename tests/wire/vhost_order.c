@@ -354,6 +354,34 @@ static void status_steps_are_passed_on_in_order(void)
 	sess_free(&r);
 }
 
+static void a_reset_status_waits_for_the_rings_to_stop(void)
+{
+	struct sess r;
+
+	start_role(&r, false);
+	backend_forget(r.b);
+	lock_take(&r.lock);
+	vhost_status(r.v, 0);		/* the other way round than sess_stop() */
+	vhost_stop(r.v);
+	lock_drop(&r.lock);
+	expect_order(r.b, (const uint32_t[]){ VU_GET_VRING_BASE, VU_GET_VRING_BASE,
+					      VU_SET_STATUS }, 3);
+	sess_free(&r);
+}
+
+static void a_pause_between_two_spaces_is_no_step_of_the_status(void)
+{
+	struct sess r;
+
+	start_role(&r, false);
+	backend_forget(r.b);
+	CU_EQ(sess_do(&r, vhost_set_space(r.v, NULL)), 0);
+	CU_EQ(sess_do(&r, vhost_set_space(r.v, r.space)), 0);
+	CU_EQ(backend_count(r.b, VU_SET_VRING_KICK), 2);
+	CU_EQ(backend_count(r.b, VU_SET_STATUS), 0);
+	sess_free(&r);
+}
+
 static void a_cleared_features_ok_fails_the_device(void)
 {
 	struct backend_config cfg = sess_decent(false);
@@ -531,6 +559,10 @@ CU_MAIN("wire/vhost_order",
 	{ "B-RG-14 B-RG-17: one ring stops and starts alone", one_ring_stops_and_starts_alone },
 	{ "B-SS-01 B-SS-02: status steps are passed on in order",
 	  status_steps_are_passed_on_in_order },
+	{ "B-SS-02 B-RG-11: a reset status waits for the rings to stop",
+	  a_reset_status_waits_for_the_rings_to_stop },
+	{ "B-SS-02: a pause between two spaces is no step of the status",
+	  a_pause_between_two_spaces_is_no_step_of_the_status },
 	{ "B-SS-03: a cleared FEATURES_OK fails the device",
 	  a_cleared_features_ok_fails_the_device },
 	{ "B-MT-01 B-MT-02: the MTU is told after the features and may be refused",
