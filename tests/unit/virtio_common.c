@@ -156,6 +156,21 @@ static void reset_clears_everything(void)
 	rig_down(&r);
 }
 
+static void reset_clears_the_isr(void)
+{
+	int fd;
+
+	up(&(struct rig_opts){ 0 });
+	CU_EQ(rig_irqs(&r, IOAPI_IRQ_INTX, 1, &fd), 0);
+	rig_run(&r, V1, NULL);
+	fake_failed(r.vhost, "test");
+	rig_set_status(&r, 0);
+	CU_EQ(rig_read(&r, IOAPI_CONFIG, PCI_STATUS, 2) & PCI_STATUS_INTERRUPT, 0);
+	CU_EQ(rig_read(&r, IOAPI_BAR4, r.isr, 1), 0);
+	close(fd);
+	rig_down(&r);
+}
+
 static void rings_stop_before_zero_shows(void)
 {
 	up(&(struct rig_opts){ 0 });
@@ -282,6 +297,7 @@ static void config_generation_moves_once_per_look(void)
 	CU_ASSERT(cc(&r, VIRTIO_PCI_COMMON_CFGGENERATION, 1) != gen);
 	for (unsigned i = 0; i < 1000; i++) {
 		gen = cc(&r, VIRTIO_PCI_COMMON_CFGGENERATION, 1);
+		CU_EQ(cc(&r, VIRTIO_PCI_COMMON_CFGGENERATION, 1), gen);
 		fake_link(r.vhost, i % 2);
 		CU_ASSERT(cc(&r, VIRTIO_PCI_COMMON_CFGGENERATION, 1) != gen);
 	}
@@ -311,7 +327,9 @@ static void notify_reaches_its_queue_only(void)
 
 static void wrong_notifications_are_dropped(void)
 {
-	static const uint32_t wrong[] = { 0, 2, 4, 5, 0x8000, 0x8001, 0xffff, 0xffff0001, 0xffffffff };
+	static const uint32_t wrong[] = {
+		0, 2, 4, 5, 0x8000, 0x8001, 0xffff, 0xffff0001, 0xffffffff,
+	};
 
 	up(&(struct rig_opts){ .pairs = 2 });
 	rig_run(&r, V1 | MQ | CTRL, NULL);
@@ -454,6 +472,7 @@ CU_MAIN("virtio/common",
 	{ "A-ID-01..08 A-CAP-17 identity follows the mode", identity_follows_the_mode },
 	{ "A-CC-01,02 feature words", feature_words },
 	{ "A-CC-05,06,07 A-ST-09,10 A-MX-07 reset clears everything", reset_clears_everything },
+	{ "reset clears the ISR and lowers the line", reset_clears_the_isr },
 	{ "A-CC-05 rings stop before zero shows", rings_stop_before_zero_shows },
 	{ "A-CC-12,24 absent queues read zero and take nothing",
 	  absent_queues_read_zero_and_take_nothing },
