@@ -189,8 +189,8 @@ static void usage(FILE *to)
 	fprintf(to, "Usage: podpci-switch [OPTIONS]\n\nA switch for the pods of a node: vhost-user "
 		"ports, an uplink, one copy per frame.\n\n");
 	for (unsigned i = 0; i < ROWS; i++)
-		fprintf(to, "  --%-11s %-20s %s\n", rows[i].name, rows[i].value ? rows[i].value : "",
-			rows[i].help);
+		fprintf(to, "  --%-11s %-20s %s\n", rows[i].name,
+			rows[i].value ? rows[i].value : "", rows[i].help);
 	fprintf(to, "  --%-11s %-20s %s\n  --%-11s %-20s %s\n\n", "help", "", "this text",
 		"version", "", "the version");
 	fprintf(to, "Ports come and go while it runs: podpci switch port add p0. "

@@ -66,7 +66,8 @@ struct sw_kind {
 
 int  sw_new(struct sw **s, const struct sw_opts *o, struct err *e);
 void sw_free(struct sw *s);
-void sw_tick(struct sw *s, uint64_t now_ms);	/* about once a second, or event_fd is readable */
+/* About once a second, and when event_fd is readable. */
+void sw_tick(struct sw *s, uint64_t now_ms);
 
 /* A ctl_handler: owner is the struct sw. */
 void sw_handle(void *owner, const Podpci__Request *q, struct ctl_call *c);

@@ -21,8 +21,8 @@ static void usage(FILE *to)
 	}
 	fprintf(to, "\nKeys of a port: socket PATH, connect on|off, queues N, worker N, "
 		"mode access|trunk, pvid N,\nvlans LIST, mtu N, macs LIST, spoofcheck, learning, "
-		"learn_max N, in_bytes RATE, in_frames RATE,\nout_bytes RATE, storm RATE, isolated, "
-		"uplink, mirror, reserved (on|off), accept MODES;\nfor tap: dev NAME, "
+		"learn_max N, in_bytes RATE,\nin_frames RATE, out_bytes RATE, storm RATE, "
+		"isolated, uplink, mirror, reserved (on|off),\naccept MODES; for tap: dev NAME, "
 		"address A/LEN, bridge NAME; for pcap: file PATH.\n"
 		"`show' may be left out; rates take k, m, g.\n");
 }

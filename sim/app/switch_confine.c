@@ -55,7 +55,8 @@ static const int allowed[] = {
 	SCMP_SYS(accept4), SCMP_SYS(connect), SCMP_SYS(bind), SCMP_SYS(listen),
 	SCMP_SYS(getsockopt), SCMP_SYS(setsockopt), SCMP_SYS(shutdown), SCMP_SYS(getsockname),
 	SCMP_SYS(fcntl), SCMP_SYS(dup), SCMP_SYS(close), SCMP_SYS(lseek), SCMP_SYS(fstat),
-	SCMP_SYS(newfstatat), SCMP_SYS(fstatfs), SCMP_SYS(memfd_create), SCMP_SYS(ftruncate),
+	SCMP_SYS(newfstatat), SCMP_SYS(fstatfs), SCMP_SYS(readlink), SCMP_SYS(readlinkat),
+	SCMP_SYS(memfd_create), SCMP_SYS(ftruncate),
 	SCMP_SYS(fallocate),
 	/* memory, theirs and ours */
 	SCMP_SYS(mmap), SCMP_SYS(munmap), SCMP_SYS(mprotect), SCMP_SYS(madvise),

@@ -19,9 +19,11 @@
 
 /* ---- what ports tell us, from their workers ------------------------------------------------ */
 
+/* Logged by the port itself; state is asked for, not followed. */
 static void on_link(struct port *p, bool up)
 {
-	log_info("switch", "port=%s link=%s", p->name, up ? "up" : "down");
+	(void)p;
+	(void)up;
 }
 
 /* The peer says where it is now. Its worker must not wait, so the control thread looks into it. */
@@ -58,7 +60,15 @@ void sw_ports_events(struct sw *s)
 			look_into(s, &s->port[i]);
 }
 
-static const struct port_host host = { .link = on_link, .announce = on_announce };
+/* Workers release a batch before they look for the next. */
+static void on_drain(struct port *p)
+{
+	(void)p;
+}
+
+static const struct port_host host = {
+	.link = on_link, .drain = on_drain, .announce = on_announce,
+};
 
 /* ---- kinds --------------------------------------------------------------------------------- */
 
