@@ -113,9 +113,12 @@ int ns_enter(struct err *e)
 		if (rc)
 			return rc;
 	}
-	if (mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL))
-		return tell_forbidden("making mounts private", -errno, e);
-	return 0;
+	if (!mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL))
+		return 0;
+	if (errno == EINVAL)	/* our mounts would reach the host: refuse */
+		return err_set(e, -EINVAL, "/ is not a mount point (a chroot?): `mount --bind DIR "
+			       "DIR' before chroot DIR makes it one");
+	return tell_forbidden("making mounts private", -errno, e);
 }
 
 /* ---- stage --------------------------------------------------------------------------------- */

@@ -181,7 +181,11 @@ int opts_lib(const struct opts *o, char *path, unsigned size, struct err *e)
 		snprintf(want, sizeof(want), "%s", asked);
 	} else {
 		len = readlink("/proc/self/exe", full, sizeof(full) - 1);
-		full[len > 0 ? len : 0] = '\0';
+		if (len < 0)
+			return err_set(e, -errno, "/proc/self/exe: %s (is /proc mounted? --lib "
+				       "PATH says where the preload library is)",
+				       strerror(errno));
+		full[len] = '\0';
 		for (unsigned i = 0; i < 2; i++)
 			if (strrchr(full, '/'))
 				*strrchr(full, '/') = '\0';

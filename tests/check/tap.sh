@@ -7,6 +7,7 @@ ROOT=$(cd "$(dirname "$0")/../.." && pwd)
 B=${B:-build}
 case $B in /*) ;; *) B=$ROOT/$B ;; esac
 PODPCI=${PODPCI:-$B/bin/podpci}
+LIB=${LIB:-$B/lib/libpodpci.so}
 T=$(mktemp -d "${TMPDIR:-/tmp}/podpci.XXXXXX") || exit 1
 chmod 755 "$T"
 trap 'rm -rf "$T"' EXIT

@@ -70,6 +70,17 @@ hugetlbfs() {	# $1: how many the command should see, when $2 was done first
 none_mounted='grep " hugetlbfs " /proc/mounts | while read -r x m x; do umount $m; done'
 one_mounted="$none_mounted; mkdir -p \$T/huge; mount -t hugetlbfs -o mode=1777 x \$T/huge"
 
+# The mounts made there would reach the host: "/" cannot be made private.
+chroot_told() {
+	# shellcheck disable=SC2016
+	run unshare -m sh -c 'mkdir "$T/root" && cd "$T/root" || exit 1
+		mkdir usr proc sys tmp
+		for dir in usr proc sys tmp; do mount --rbind /$dir $dir; done
+		ln -s usr/bin usr/lib usr/lib64 .
+		exec chroot . "$@"' - "$PODPCI" run --lib "$LIB" --net socket=/tmp/x -- true
+	same status "$RC" 125 && has "$ERR" '^podpci: / is not a mount point \(a chroot'
+}
+
 export T
 check "the host's devices and mounts stay as they were" host_untouched
 check "the other modules stay visible" entries_kept
@@ -77,5 +88,6 @@ check "the stage is taken away again" stage_gone
 check "a kernel without iommu_groups is no obstacle" in_world "$no_iommu_groups"
 check "a kernel without PCI is no obstacle" in_world "$no_pci"
 check "root without a hugetlbfs gets one" hugetlbfs 1 "$none_mounted"
+check "a plain chroot is refused" chroot_told
 check "a hugetlbfs that is there is left alone" hugetlbfs 1 "$one_mounted"
 finish
