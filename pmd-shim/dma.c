@@ -5,30 +5,34 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 
 #include "include/ioapi.h"
 #include "pmd-shim/coalesce.h"
 #include "pmd-shim/dma.h"
 #include "pmd-shim/maps.h"
+#include "pmd-shim/real.h"
 #include "sim/core/fd.h"
 #include "sim/core/log.h"
 #include "sim/core/sys.h"
 
+#define FDS_BYTES (DMA_FDS_MAX * sizeof(struct fd_row))
 #define OPENED_MAX 64		/* files without a descriptor in the process, in one mapping */
 
-/* All of it under shim_lock, and sized so that only what is used takes memory. */
+struct fd_row {
+	dev_t    dev;
+	uint64_t ino;
+	int      fd;
+};
+
+/* All of it under shim_lock. */
 static struct {
 	uint64_t va, iova, end;		/* what is not yet found */
 	struct ioapi_dma pieces[DMA_PIECES_MAX];
 	unsigned n;
-	struct fd_row {
-		dev_t    dev;
-		uint64_t ino;
-		int      fd;
-	} fds[DMA_FDS_MAX];
+	struct fd_row *fds;		/* DMA_FDS_MAX rows, mapped when first needed in a call */
 	unsigned n_fds;
-	bool listed;
 	int opened[OPENED_MAX];		/* by us, to be closed after */
 	unsigned n_opened;
 } look;
@@ -80,13 +84,15 @@ static int number_of(const char *name)
 static void list_fds(void)
 {
 	long dir = sys_call(SYS_open, "/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC), n;
-	static char buf[16 * 1024] __attribute__((aligned(8)));
+	char buf[2048] __attribute__((aligned(8)));
+	void *rows;
 
-	look.n_fds = 0;
-	look.listed = true;
 	if (dir < 0)
 		return;
-	while ((n = sys_call(SYS_getdents64, (int)dir, buf, sizeof(buf))) > 0) {
+	rows = real.mmap(NULL, FDS_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+			 -1, 0);
+	look.fds = rows == MAP_FAILED ? NULL : rows;
+	while (look.fds && (n = sys_call(SYS_getdents64, (int)dir, buf, sizeof(buf))) > 0) {
 		for (long at = 0; at < n;) {
 			struct dirent_head *d = (struct dirent_head *)(buf + at);
 			int fd = number_of(d->name);
@@ -125,7 +131,7 @@ static int fd_of(const struct maps_row *r)
 	char link[80];
 	int fd;
 
-	if (!look.listed)
+	if (!look.fds)
 		list_fds();
 	for (unsigned i = 0; i < look.n_fds; i++)
 		if (look.fds[i].ino == r->ino && look.fds[i].dev == r->dev)
@@ -214,12 +220,14 @@ int dma_map(struct ioapi_domain *d, uint64_t va, uint64_t iova, uint64_t size)
 	look.va = va;
 	look.iova = iova;
 	look.end = va + size;
-	look.n = look.n_opened = 0;
-	look.listed = false;
+	look.n = look.n_opened = look.n_fds = 0;
+	look.fds = NULL;
 	rc = find_pieces();
 	if (!rc)
 		rc = ioapi_dma_map(d, look.pieces, look.n);
 	for (unsigned i = 0; i < look.n_opened; i++)
 		sys_call(SYS_close, look.opened[i]);
+	if (look.fds)
+		real.munmap(look.fds, FDS_BYTES);
 	return rc;
 }

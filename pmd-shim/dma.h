@@ -12,7 +12,8 @@
 
 struct ioapi_domain;
 
-#define DMA_PIECES_MAX 4096	/* files in one mapping that cannot be merged */
+#define DMA_PIECES_MAX 512	/* files in one mapping that cannot be merged: more than
+				 * any back-end takes */
 #define DMA_FDS_MAX    8192	/* descriptors of the process looked at */
 
 /* As ioapi_dma_map(); -EFAULT for memory that is not there or not shared. shim_lock held. */

@@ -11,7 +11,8 @@
 #include "sim/core/fd.h"
 #include "sim/core/sys.h"
 
-struct ours *fdtab[FDTAB_MAX];
+uint8_t fdtab[FDTAB_MAX];
+struct ours *fdtab_objects[FDTAB_OBJECTS_MAX + 1];
 
 static unsigned entries;
 static int owner_pid;
@@ -31,34 +32,56 @@ unsigned fdtab_count(void)
 	return __atomic_load_n(&entries, __ATOMIC_RELAXED);
 }
 
+/* An object without a descriptor has no number yet, and nobody else to give it one. */
+static int number(struct ours *o)
+{
+	if (__atomic_load_n(&o->refs, __ATOMIC_ACQUIRE))
+		return 0;
+	for (unsigned n = 1; n <= FDTAB_OBJECTS_MAX; n++) {
+		struct ours *none = NULL;
+
+		if (__atomic_compare_exchange_n(&fdtab_objects[n], &none, o, false,
+						__ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) {
+			o->number = (uint8_t)n;
+			return 0;
+		}
+	}
+	return -EMFILE;
+}
+
 static void enter(int fd, struct ours *o)
 {
 	__atomic_add_fetch(&o->refs, 1, __ATOMIC_RELAXED);
 	__atomic_add_fetch(&entries, 1, __ATOMIC_RELAXED);
-	__atomic_store_n(&fdtab[fd], o, __ATOMIC_RELEASE);
+	__atomic_store_n(&fdtab[fd], o->number, __ATOMIC_RELEASE);
 }
 
 /* Takes the entry away; the caller tells the object after the descriptor is closed. */
 static struct ours *leave(int fd)
 {
-	struct ours *o = __atomic_exchange_n(&fdtab[fd], NULL, __ATOMIC_ACQ_REL);
+	uint8_t n = __atomic_exchange_n(&fdtab[fd], 0, __ATOMIC_ACQ_REL);
+	struct ours *o = n ? fdtab_objects[n] : NULL;
 
 	if (!o)
 		return NULL;
 	__atomic_sub_fetch(&entries, 1, __ATOMIC_RELAXED);
-	return __atomic_sub_fetch(&o->refs, 1, __ATOMIC_ACQ_REL) ? NULL : o;
+	if (__atomic_sub_fetch(&o->refs, 1, __ATOMIC_ACQ_REL))
+		return NULL;
+	__atomic_store_n(&fdtab_objects[n], NULL, __ATOMIC_RELEASE);
+	return o;
 }
 
 int fdtab_open(struct ours *o)
 {
 	long fd = sys_call(SYS_memfd_create, o->ops->name, MFD_CLOEXEC);
 
-	if (fd >= FDTAB_MAX) {
+	if (fd < 0)
+		return (int)fd;
+	if (fd >= FDTAB_MAX || number(o) < 0) {
 		sys_call(SYS_close, (int)fd);
 		return -EMFILE;
 	}
-	if (fd >= 0)
-		enter((int)fd, o);
+	enter((int)fd, o);
 	return (int)fd;
 }
 

@@ -4,9 +4,10 @@
  *
  * An object of ours stands behind one or more placeholder descriptors: real ones (an empty
  * memfd, close-on-exec), so that their numbers are taken as the kernel takes them and all that
- * only passes descriptors around works. The table is indexed by descriptor and read without a
- * lock: somebody else's costs one load. Objects live in static pools and are never freed, so a
- * stale pointer is at worst a closed object, which says so.
+ * only passes descriptors around works. The table has a byte for each descriptor (an application
+ * may lock all its memory, tables included) and is read without a lock: somebody else's costs
+ * one load. Objects live in static pools and are never freed, so a stale pointer is at worst a
+ * closed object, which says so.
  *
  * A forked child keeps the entries; a child that shares our memory (vfork) must not touch them:
  * whoever changes the table first asks fdtab_owned().
@@ -20,6 +21,7 @@
 #include <sys/types.h>
 
 #define FDTAB_MAX 65536		/* a placeholder above it cannot be had: open fails with EMFILE */
+#define FDTAB_OBJECTS_MAX 255
 
 struct ours;
 
@@ -37,18 +39,25 @@ struct ours_ops {
 struct ours {
 	const struct ours_ops *ops;
 	unsigned refs;			/* descriptors */
+	uint8_t  number;		/* in fdtab_objects while it has any */
 	uint64_t pos;			/* for read, write, lseek */
 };
 
-extern struct ours *fdtab[FDTAB_MAX];
+extern uint8_t fdtab[FDTAB_MAX];			/* 0: not ours */
+extern struct ours *fdtab_objects[FDTAB_OBJECTS_MAX + 1];
 
 /* NULL for everybody else's. */
 static inline struct ours *fdtab_get(int fd)
 {
-	return (unsigned)fd < FDTAB_MAX ? __atomic_load_n(&fdtab[fd], __ATOMIC_ACQUIRE) : NULL;
+	uint8_t n = (unsigned)fd < FDTAB_MAX ? __atomic_load_n(&fdtab[fd], __ATOMIC_ACQUIRE) : 0;
+
+	return n ? __atomic_load_n(&fdtab_objects[n], __ATOMIC_ACQUIRE) : NULL;
 }
 
-/* Puts a new placeholder in front of o; the descriptor or -errno (o is then not released). */
+/*
+ * Puts a new placeholder in front of o; the descriptor or -errno (o is then not released). Calls
+ * for the same object are the caller's to order.
+ */
 int  fdtab_open(struct ours *o);
 /* The process whose descriptors these are: false in a vfork child. */
 bool fdtab_owned(void);

@@ -46,7 +46,7 @@ bool maps_parse(const char *line, struct maps_row *r)
 	return true;
 }
 
-static char buf[64 * 1024];	/* a line fits: PATH_MAX escaped fourfold and the numbers */
+static char buf[20 * 1024];	/* a line fits: PATH_MAX escaped fourfold and the numbers */
 
 /* Handles the whole lines of buf[0, len); returns the bytes left over, or < 0 with *rc set. */
 static long take_lines(size_t len, uint64_t start, uint64_t end,
