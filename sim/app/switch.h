@@ -61,7 +61,7 @@ struct sw {
 struct sw_kind {
 	const char *name;
 	int (*make)(struct sw *s, struct sw_port *p, const Podpci__Port *m, struct err *e);
-	bool needs_rights;		/* that are dropped once the daemon runs */
+	uint32_t flags;			/* of its l2_conf, unless told otherwise */
 };
 
 int  sw_new(struct sw **s, const struct sw_opts *o, struct err *e);

@@ -10,6 +10,8 @@
 
 #include "include/backend.h"
 #include "sim/app/switch.h"
+#include "sim/backend/pcap.h"
+#include "sim/backend/tap.h"
 #include "sim/core/err.h"
 #include "sim/core/log.h"
 
@@ -89,6 +91,26 @@ static int make_vhost(struct sw *s, struct sw_port *p, const Podpci__Port *m, st
 	return vus_new(&p->port, &cfg, &host, p, e);
 }
 
+static int make_tap(struct sw *s, struct sw_port *p, const Podpci__Port *m, struct err *e)
+{
+	struct tap_config cfg = {
+		.name = p->name, .dev = p->dev, .queues = p->queues, .mtu = m->mtu,
+		.address = m->address, .bridge = m->bridge,
+	};
+
+	(void)s;
+	if (!p->dev[0])
+		snprintf(p->dev, sizeof(p->dev), "%.15s", p->name);
+	return tap_new(&p->port, &cfg, &host, p, e);
+}
+
+static int make_pcap(struct sw *s, struct sw_port *p, const Podpci__Port *m, struct err *e)
+{
+	(void)s;
+	(void)m;
+	return pcap_new(&p->port, p->name, p->file, e);
+}
+
 static int make_null(struct sw *s, struct sw_port *p, const Podpci__Port *m, struct err *e)
 {
 	int rc = port_null_new(&p->port, p->name);
@@ -98,9 +120,12 @@ static int make_null(struct sw *s, struct sw_port *p, const Podpci__Port *m, str
 	return rc ? err_set(e, rc, "%s", strerror(-rc)) : 0;
 }
 
+/* What a kind is unless told otherwise: a TAP leads out, a capture file only listens. */
 static const struct sw_kind kinds[] = {
-	{ "vhost", make_vhost, false },
-	{ "null", make_null, false },
+	{ "vhost", make_vhost, 0 },
+	{ "tap",   make_tap, L2_UPLINK },
+	{ "pcap",  make_pcap, L2_MIRROR },
+	{ "null",  make_null, 0 },
 };
 
 static const struct sw_kind *kind_find(const char *name)
@@ -347,8 +372,10 @@ int sw_port_add(struct sw *s, const Podpci__Port *m, struct err *e)
 		       err_set(e, -ENOSPC, "%d ports are the most", L2_PORTS_MAX);
 	l2_conf_init(c);
 	rc = fill_port(p, m, e);
-	if (!rc)
+	if (!rc) {
+		c->flags |= p->kind->flags;
 		rc = describe(c, m, e);
+	}
 	if (!rc)
 		rc = p->kind->make(s, p, m, e);
 	if (rc) {

@@ -1,0 +1,454 @@
+// SPDX-License-Identifier: Apache-2.0
+// tap_uring.c - bursts in and out of a TAP interface. See tap.h.
+// pkg-config: liburing
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <linux/virtio_config.h>
+
+#include "sim/backend/tap_impl.h"
+#include "sim/core/err.h"
+
+#define BIT(n) (1ull << (n))
+#define SKIP_MAX 64			/* rounds a silent queue is left alone */
+#define IOVS_MAX 1024			/* pieces of one burst of writes */
+
+/* What the kernel may hand us, and what it takes from us, in terms of the other side. */
+#define FROM_KERNEL (BIT(VIRTIO_NET_F_CSUM) | BIT(VIRTIO_NET_F_HOST_TSO4) | \
+		     BIT(VIRTIO_NET_F_HOST_TSO6) | BIT(VIRTIO_NET_F_HOST_ECN))
+#define TO_KERNEL (BIT(VIRTIO_NET_F_GUEST_CSUM) | BIT(VIRTIO_NET_F_GUEST_TSO4) | \
+		   BIT(VIRTIO_NET_F_GUEST_TSO6) | BIT(VIRTIO_NET_F_GUEST_ECN))
+
+#define ADD(x, n) __atomic_store_n(&(x), (x) + (n), __ATOMIC_RELAXED)
+
+static struct tap *tap_of(struct port *p)
+{
+	return (struct tap *)p;
+}
+
+/* ---- reading ------------------------------------------------------------------------------- */
+
+static uint8_t *buffer(const struct tap_queue *k, unsigned i)
+{
+	return k->buf + (size_t)i * TAP_BUF;
+}
+
+/* Up to n reads, in order and without waiting; got[i] is each one's result. */
+static void read_uring(struct tap *t, struct tap_queue *k, unsigned n, int *got)
+{
+	struct io_uring_cqe *cqe;
+	unsigned head, seen = 0;
+
+	for (unsigned i = 0; i < n; i++) {
+		struct io_uring_sqe *s = io_uring_get_sqe(&t->in);
+
+		io_uring_prep_read(s, k->fd, buffer(k, i), TAP_BUF, 0);
+		s->rw_flags = t->rw_flags;
+		io_uring_sqe_set_data64(s, i);
+		got[i] = -EAGAIN;
+	}
+	if (io_uring_submit_and_wait(&t->in, n) < 0)
+		return;
+	io_uring_for_each_cqe(&t->in, head, cqe) {
+		if (cqe->user_data < n)
+			got[cqe->user_data] = cqe->res;
+		seen++;
+	}
+	io_uring_cq_advance(&t->in, seen);
+	ADD(t->enters, 1);
+}
+
+static void read_plain(struct tap *t, struct tap_queue *k, unsigned n, int *got)
+{
+	for (unsigned i = 0; i < n; i++) {
+		ssize_t len = read(k->fd, buffer(k, i), TAP_BUF);
+
+		got[i] = len < 0 ? -errno : (int)len;
+		ADD(t->enters, 1);
+		for (unsigned j = i + 1; len < 0 && j < n; j++)
+			got[j] = -EAGAIN;
+		if (len < 0)
+			return;
+	}
+}
+
+static void frame_in(struct tap *t, struct batch *b, const uint8_t *buf, int got)
+{
+	struct frame *f = &b->frame[b->n];
+	struct virtio_net_hdr_v1 h;
+	uint32_t len;
+
+	if (got < (int)(TAP_HDR + FRAME_MIN)) {
+		ADD(t->row[PORT_IN_SHORT], 1);
+		return;
+	}
+	len = (uint32_t)got - TAP_HDR;
+	if (len > FRAME_MAX) {
+		ADD(t->row[PORT_IN_LONG], 1);
+		return;
+	}
+	memcpy(&h, buf, sizeof(h));
+	if (frame_check(&h, len, FROM_KERNEL)) {
+		ADD(t->row[PORT_IN_HEADER], 1);
+		return;
+	}
+	frame_of(f, buf + TAP_HDR, len);
+	f->hdr = h;
+	ADD(t->row[PORT_IN_FRAMES], 1);
+	ADD(t->row[PORT_IN_BYTES], len);
+	b->n++;
+}
+
+/*
+ * Each try costs a system call, so a silent queue is tried less and less often while we spin;
+ * the poller tells when it has something (edge-triggered, after the try that found nothing).
+ */
+static bool try_now(struct tap_queue *k)
+{
+	if (!k->skip)
+		return true;
+	k->skip--;
+	return false;
+}
+
+static unsigned tap_take(struct port *p, unsigned q, struct batch *b, unsigned max)
+{
+	struct tap *t = tap_of(p);
+	struct tap_queue *k = &t->queue[q];
+	int got[TAP_BURST];
+	unsigned n, done = 0;
+
+	b->n = b->segs_used = b->entries = 0;
+	if (q >= t->queues || !try_now(k))
+		return 0;
+	n = k->depth < max ? k->depth : max;
+	if (t->uring)
+		read_uring(t, k, n, got);
+	else
+		read_plain(t, k, n, got);
+	for (unsigned i = 0; i < n; i++) {
+		if (got[i] < 0)		/* one that came a moment later may be behind it */
+			continue;
+		frame_in(t, b, buffer(k, i), got[i]);
+		done++;
+	}
+	ADD(t->completions, done);
+	k->more = done == n;
+	k->depth = done == n ? (n * 2 < TAP_BURST ? n * 2 : TAP_BURST) : done + 1;
+	k->empty = done ? 0 : k->empty + 1;
+	k->skip = done ? 0 : k->empty > 6 ? SKIP_MAX : 1u << k->empty;
+	if (got[0] == -EOPNOTSUPP)
+		t->rw_flags = 0;	/* an older kernel: there O_NONBLOCK is what counts */
+	if (!done && got[0] != -EAGAIN && got[0] != -EINTR)
+		k->skip = SKIP_MAX * SKIP_MAX;	/* the interface is down or gone: no hurry */
+	return b->n;
+}
+
+static void tap_release(struct port *p, unsigned q, struct batch *b)
+{
+	(void)p;
+	(void)q;
+	b->n = 0;
+}
+
+static void tap_ready(struct poller_source *s, uint32_t events)
+{
+	struct tap_queue *k = (struct tap_queue *)s;
+
+	(void)events;
+	k->skip = 0;
+}
+
+/* ---- writing ------------------------------------------------------------------------------- */
+
+struct burst {
+	unsigned n, iovs;
+	struct virtio_net_hdr_v1 hdr[PORT_BURST];
+	struct iovec iov[IOVS_MAX];
+	struct { unsigned first, n; uint32_t len; } frame[PORT_BURST];
+};
+
+/* Views of the frame for the kernel: a header of ours, the judged head, the rest in place. */
+static bool burst_add(struct burst *w, const struct frame *f)
+{
+	struct iovec *v = &w->iov[w->iovs];
+	uint32_t skip = f->skip, left = f->len - f->head_len;
+	unsigned n = 0;
+
+	if (w->n == PORT_BURST || w->iovs + f->nsegs + 2u > IOVS_MAX)
+		return false;
+	w->hdr[w->n] = f->hdr;
+	w->hdr[w->n].num_buffers = 0;
+	v[n++] = (struct iovec){ &w->hdr[w->n], TAP_HDR };
+	v[n++] = (struct iovec){ (void *)(uintptr_t)f->head, f->head_len };
+	for (unsigned i = 0; i < f->nsegs && left; i++) {
+		uint32_t piece;
+
+		if (skip >= f->segs[i].len) {
+			skip -= f->segs[i].len;
+			continue;
+		}
+		piece = f->segs[i].len - skip < left ? f->segs[i].len - skip : left;
+		v[n++] = (struct iovec){ (void *)(uintptr_t)(f->segs[i].base + skip), piece };
+		left -= piece;
+		skip = 0;
+	}
+	w->frame[w->n].first = w->iovs;
+	w->frame[w->n].n = n;
+	w->frame[w->n++].len = f->len;
+	w->iovs += n;
+	return true;
+}
+
+static void written(struct tap *t, const struct burst *w, unsigned i, int rc, unsigned *done)
+{
+	if (rc >= 0) {
+		ADD(t->row[PORT_OUT_FRAMES], 1);
+		ADD(t->row[PORT_OUT_BYTES], w->frame[i].len);
+		++*done;
+	} else if (rc == -EAGAIN) {
+		ADD(t->row[PORT_OUT_FULL], 1);
+	} else if (rc == -EINVAL) {
+		ADD(t->row[PORT_OUT_OFFLOAD], 1);
+	} else if (rc == -EFAULT) {	/* the sender's memory went away */
+		ADD(t->row[PORT_FAULTS], 1);
+	} else {
+		ADD(t->row[PORT_OUT_DOWN], 1);
+	}
+}
+
+static unsigned write_uring(struct tap *t, int fd, const struct burst *w)
+{
+	struct io_uring_cqe *cqe;
+	unsigned head, seen = 0, done = 0;
+	int rc;
+
+	for (unsigned i = 0; i < w->n; i++) {
+		struct io_uring_sqe *s = io_uring_get_sqe(&t->out);
+
+		io_uring_prep_writev(s, fd, &w->iov[w->frame[i].first], w->frame[i].n, 0);
+		s->rw_flags = t->rw_flags;
+		io_uring_sqe_set_data64(s, i);
+	}
+	rc = io_uring_submit_and_wait(&t->out, w->n);
+	io_uring_for_each_cqe(&t->out, head, cqe) {
+		if (cqe->user_data < w->n)
+			written(t, w, (unsigned)cqe->user_data, cqe->res, &done);
+		seen++;
+	}
+	io_uring_cq_advance(&t->out, seen);
+	ADD(t->enters, 1);
+	ADD(t->completions, seen);
+	for (unsigned i = seen; rc < 0 && i < w->n; i++)
+		written(t, w, i, rc, &done);
+	return done;
+}
+
+static unsigned write_plain(struct tap *t, int fd, const struct burst *w)
+{
+	unsigned done = 0;
+
+	for (unsigned i = 0; i < w->n; i++) {
+		ssize_t n = writev(fd, &w->iov[w->frame[i].first], (int)w->frame[i].n);
+
+		ADD(t->enters, 1);
+		ADD(t->completions, 1);
+		written(t, w, i, n < 0 ? -errno : 0, &done);
+	}
+	return done;
+}
+
+static unsigned write_burst(struct tap *t, unsigned q, struct burst *w)
+{
+	int fd = t->queue[q % t->queues].fd;
+	unsigned done;
+
+	if (!w->n)
+		return 0;
+	done = t->uring ? write_uring(t, fd, w) : write_plain(t, fd, w);
+	w->n = w->iovs = 0;
+	return done;
+}
+
+static unsigned tap_give(struct port *p, unsigned q, struct frame *const *f, unsigned n)
+{
+	struct tap *t = tap_of(p);
+	unsigned done = 0;
+	struct burst w;
+
+	w.n = w.iovs = 0;
+	while (__atomic_exchange_n(&t->out_lock, 1, __ATOMIC_ACQUIRE))
+		__builtin_ia32_pause();
+	for (unsigned i = 0; i < n; i++) {
+		if (!port_accepts(p, f[i])) {
+			ADD(t->row[PORT_OUT_OFFLOAD], 1);
+			continue;
+		}
+		if (burst_add(&w, f[i]))
+			continue;
+		done += write_burst(t, q, &w);
+		burst_add(&w, f[i]);
+	}
+	done += write_burst(t, q, &w);
+	__atomic_store_n(&t->out_lock, 0, __ATOMIC_RELEASE);
+	return done;
+}
+
+/* ---- the port ------------------------------------------------------------------------------ */
+
+static void tap_detach(struct port *p)
+{
+	struct tap *t = tap_of(p);
+
+	port_store(p->up, false);
+	port_store(p->takes, 0);
+	port_store(p->gives, 0);
+	for (unsigned q = 0; t->poller && q < t->queues; q++)
+		poller_del(t->poller, &t->queue[q].src);
+	t->poller = NULL;
+}
+
+static int tap_attach(struct port *p, struct poller *poller)
+{
+	struct tap *t = tap_of(p);
+
+	t->poller = poller;
+	for (unsigned q = 0; q < t->queues; q++) {
+		int rc = poller_add(poller, &t->queue[q].src, t->queue[q].fd, EPOLLIN | EPOLLET);
+
+		if (rc) {
+			tap_detach(p);
+			return rc;
+		}
+	}
+	port_store(p->features, TO_KERNEL);
+	port_store(p->takes, (uint16_t)t->queues);
+	port_store(p->gives, (uint16_t)t->queues);
+	port_store(p->up, true);
+	p->host->link(p, true);
+	return 0;
+}
+
+static void tap_tick(struct port *p, uint64_t now_ms)
+{
+	(void)p;
+	(void)now_ms;
+}
+
+static bool tap_notify(struct port *p)
+{
+	(void)p;
+	return false;
+}
+
+static bool tap_arm(struct port *p, bool on)
+{
+	struct tap *t = tap_of(p);
+	bool more = false;
+
+	for (unsigned q = 0; on && q < t->queues; q++)
+		more |= t->queue[q].more;
+	return more;
+}
+
+static void tap_count(const struct port *p, uint64_t *row)
+{
+	const struct tap *t = (const struct tap *)p;
+
+	for (unsigned i = 0; i < PORT_COUNTERS; i++)
+		row[i] += __atomic_load_n(&t->row[i], __ATOMIC_RELAXED);
+}
+
+static void tap_free(struct port *p)
+{
+	struct tap *t = tap_of(p);
+
+	tap_detach(p);
+	if (t->uring) {
+		io_uring_queue_exit(&t->in);
+		io_uring_queue_exit(&t->out);
+	}
+	for (unsigned q = 0; q < t->queues; q++) {
+		if (t->queue[q].fd >= 0)
+			close(t->queue[q].fd);
+		free(t->queue[q].buf);
+	}
+	free(t);
+}
+
+static const struct port_ops tap_ops = {
+	"tap", tap_attach, tap_detach, tap_tick, tap_take, tap_release, tap_give, tap_notify,
+	tap_arm, tap_count, tap_free,
+};
+
+/* Rings for both directions, or none: then readv and writev do. */
+static bool start_uring(struct tap *t)
+{
+	if (io_uring_queue_init(TAP_BURST, &t->in, 0) < 0)
+		return false;
+	if (io_uring_queue_init(PORT_BURST, &t->out, 0) < 0) {
+		io_uring_queue_exit(&t->in);
+		return false;
+	}
+	return true;
+}
+
+int tap_new(struct port **out, const struct tap_config *cfg, const struct port_host *host,
+	    void *owner, struct err *e)
+{
+	struct tap *t;
+	int rc;
+
+	if (!cfg->queues || cfg->queues > TAP_QUEUES_MAX)
+		return err_set(e, -EINVAL, "queues is 1 to %d", TAP_QUEUES_MAX);
+	if (!cfg->dev || !cfg->dev[0] || strlen(cfg->dev) >= 16)
+		return err_set(e, -EINVAL, "an interface's name has 1 to 15 letters");
+	t = calloc(1, sizeof(*t) + cfg->queues * sizeof(t->queue[0]));
+	if (!t)
+		return err_set(e, -ENOMEM, "out of memory");
+	port_init(&t->p, &tap_ops, cfg->name, host, owner);
+	t->queues = cfg->queues;
+	for (unsigned q = 0; q < t->queues; q++)
+		t->queue[q] = (struct tap_queue){
+			.src = { .ready = tap_ready, .fd = -1 }, .t = t, .fd = -1, .depth = 1,
+		};
+	for (unsigned q = 0; q < t->queues; q++) {
+		t->queue[q].buf = malloc((size_t)TAP_BURST * TAP_BUF);
+		if (!t->queue[q].buf) {
+			rc = err_set(e, -ENOMEM, "out of memory");
+			goto fail;
+		}
+	}
+	rc = tap_open(t, cfg, e);
+	if (rc)
+		goto fail;
+	t->uring = !cfg->plain && start_uring(t);
+	t->rw_flags = RWF_NOWAIT;	/* io_uring would wait for a non-blocking descriptor */
+	*out = &t->p;
+	return 0;
+fail:
+	tap_free(&t->p);
+	return rc;
+}
+
+void tap_info(const struct port *p, struct tap_info *info)
+{
+	const struct tap *t = (const struct tap *)p;
+
+	*info = (struct tap_info){
+		.uring = t->uring, .queues = t->queues,
+		.enters = __atomic_load_n(&t->enters, __ATOMIC_RELAXED),
+		.completions = __atomic_load_n(&t->completions, __ATOMIC_RELAXED),
+	};
+}
+
+int tap_fd(const struct port *p, unsigned q)
+{
+	const struct tap *t = (const struct tap *)p;
+
+	return q < t->queues ? t->queue[q].fd : -1;
+}
