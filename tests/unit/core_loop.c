@@ -114,6 +114,34 @@ static void a_ready_descriptor_is_told_in_the_loops_thread(void)
 	close(fd);
 }
 
+static void many_sources_are_told_apart(void)
+{
+	struct loop *l = running();
+	struct probe p[8];
+	int fd[8];
+
+	for (unsigned i = 0; i < ARRAY_SIZE(p); i++) {
+		fd[i] = eventfd(0, EFD_NONBLOCK);
+		probe_init(&p[i], l);
+		loop_watch(l, &p[i].src, fd[i]);
+	}
+	for (unsigned i = 0; i < ARRAY_SIZE(p); i++)
+		for (unsigned k = 0; k <= i; k++)
+			if (i % 2)
+				loop_timer(l, &p[i].src, 1);
+			else
+				fd_signal(fd[i]);
+	for (unsigned i = 0; i < ARRAY_SIZE(p); i++)
+		CU_ASSERT_TRUE(called(&p[i], 5000));
+	loop_stop(l);
+	for (unsigned i = 0; i < ARRAY_SIZE(p); i++) {
+		CU_EQ(p[i].timers > 0, i % 2);
+		CU_EQ(p[i].readies > 0, !(i % 2));
+		close(fd[i]);
+	}
+	loop_free(l);
+}
+
 static void an_ended_watch_is_silent(void)
 {
 	struct loop *l = running();
@@ -325,6 +353,7 @@ static void each_missing_resource_is_an_error_and_leaks_nothing(void)
 CU_MAIN("core/loop",
 	T(no_thread_runs_before_start),
 	T(a_ready_descriptor_is_told_in_the_loops_thread),
+	T(many_sources_are_told_apart),
 	T(an_ended_watch_is_silent),
 	T(a_closed_descriptor_ends_its_watch_instead_of_spinning),
 	T(a_limit_below_what_is_polled_slows_the_loop_but_does_not_heat_it),
