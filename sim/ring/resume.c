@@ -13,7 +13,8 @@
  *	- USED different: owed to the driver, or *stale*: the rest of a chain or batch whose first
  *	  slot became a used element. The last descriptor of a chain carries the buffer's id and
  *	  has no NEXT; hence a run of slots behind a used element is stale up to the buffer end
- *	  that carries the element's id.
+ *	  that carries the element's id. This holds for drivers that take ids in turn, as DPDK's
+ *	  does, so that a new buffer never has the id of the one used just before it.
  *
  * Slots are counted from the driver's position through the whole ring: distance 0 is the oldest
  * slot, num - 1 the youngest. Used elements are then a contiguous chain of extents followed by

@@ -217,7 +217,8 @@ static int find_base(struct vhost *v, struct ring *r, struct vhost_ring_addr *a)
 	return 0;
 }
 
-int run_ring_start(struct vhost *v, unsigned ring)
+/* All it takes but the kick. */
+static int prepare(struct vhost *v, unsigned ring)
 {
 	const struct vhost_ops *ops = v->t->ops;
 	struct ring *r = &v->rings[ring];
@@ -240,15 +241,36 @@ int run_ring_start(struct vhost *v, unsigned ring)
 		rc = ops->ring_fd(v->t, ring, VHOST_FD_ERR, v->err_fd);
 	if (!rc)
 		rc = ops->ring_fd(v->t, ring, VHOST_FD_CALL, r->r.call_fd);
-	if (rc)
-		return rc;
-	/* From here on it may run, whatever the answer. */
-	r->ran = true;
-	r->stopped_at = r->seen_at = false;
-	rc = ops->ring_fd(v->t, ring, VHOST_FD_KICK, r->r.kick_fd);
-	r->live = !rc;
-	v->ring_starts += r->live;
 	return rc;
+}
+
+/* From here on it may run, whatever the answer. */
+static int launch(struct vhost *v, unsigned ring)
+{
+	struct ring *r = &v->rings[ring];
+	int rc;
+
+	v->why = "the back-end refused to start a ring";
+	r->ran = r->live = true;
+	r->stopped_at = r->seen_at = false;
+	v->ring_starts++;
+	rc = v->t->ops->ring_fd(v->t, ring, VHOST_FD_KICK, r->r.kick_fd);
+	if (rc || !r->r.enabled || !(v->peer.can & VHOST_CAN_ENABLE))
+		return rc;
+	rc = v->t->ops->ring_enable(v->t, ring, true);
+	r->enabled = !rc;
+	return rc;
+}
+
+int run_ring_start(struct vhost *v, unsigned ring)
+{
+	int rc = prepare(v, ring);
+
+	if (!rc)
+		rc = v->t->ops->sync(v->t);
+	if (!rc)
+		rc = launch(v, ring);
+	return rc ? rc : v->t->ops->sync(v->t);
 }
 
 int run_ring_stop(struct vhost *v, unsigned ring)
@@ -280,22 +302,19 @@ static bool to_run(const struct vhost *v, const struct ring *r)
 	return r->r.num && (r->r.enabled || (v->peer.can & VHOST_CAN_ENABLE));
 }
 
+/* No ring runs before the back-end has agreed to all that was told about all of them. */
 static int start_rings(struct vhost *v)
 {
 	int rc = 0;
 
 	for (unsigned i = 0; !rc && i < VHOST_RINGS_MAX; i++)
 		if (to_run(v, &v->rings[i]))
-			rc = run_ring_start(v, i);
-	for (unsigned i = 0; !rc && i < VHOST_RINGS_MAX; i++) {
-		struct ring *r = &v->rings[i];
-
-		if (!r->live || !r->r.enabled || !(v->peer.can & VHOST_CAN_ENABLE))
-			continue;
-		v->why = "the back-end refused to enable a ring";
-		rc = v->t->ops->ring_enable(v->t, i, true);
-		r->enabled = !rc;
-	}
+			rc = prepare(v, i);
+	if (!rc)
+		rc = v->t->ops->sync(v->t);
+	for (unsigned i = 0; !rc && i < VHOST_RINGS_MAX; i++)
+		if (to_run(v, &v->rings[i]))
+			rc = launch(v, i);
 	return rc;
 }
 
@@ -327,9 +346,11 @@ int run_start(struct vhost *v)
 	if (!rc)
 		rc = start_rings(v);
 	if (!rc) {
-		v->why = "the back-end refused DRIVER_OK";
+		v->why = "the back-end refused to start";
 		rc = run_status(v, status_of(v, true));
 	}
+	if (!rc)
+		rc = v->t->ops->sync(v->t);
 	if (rc)
 		return rc;
 	v->starts++;

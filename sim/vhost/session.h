@@ -72,7 +72,7 @@ int  run_stop(struct vhost *v);		/* live rings; keeps the wish and where they st
 void run_lost(struct vhost *v);		/* the peer vanished: notes where rings stood */
 int  run_memory(struct vhost *v);	/* tells the table if it changed */
 bool run_ring_fits(struct vhost *v, unsigned ring);	/* inside the driver's memory */
-int  run_ring_start(struct vhost *v, unsigned ring);
+int  run_ring_start(struct vhost *v, unsigned ring);	/* done on return */
 int  run_ring_stop(struct vhost *v, unsigned ring);
 int  run_status(struct vhost *v, uint8_t status);	/* told only if it changes something */
 

@@ -7,7 +7,7 @@
  *
  * All calls and callbacks are made with host->lock held. A verb may wait until deadline_ms and
  * not longer; it allocates nothing. It returns 0 or
- *	-EREMOTEIO	the peer refused: it is still there and unchanged;
+ *	-EREMOTEIO	the peer refused this or an earlier verb: it is still there;
  *	-EOPNOTSUPP	the peer lacks the ability: nothing was sent;
  *	another -errno	the peer was cut off, named in the log and counted by cause.
  */
@@ -60,6 +60,8 @@ struct vhost_ops {
 	unsigned (*stats)(const struct vhost_transport *t, struct ioapi_stat *rows, unsigned max);
 	/* The verbs. */
 	int  (*hello)(struct vhost_transport *t, struct vhost_peer *peer);
+	/* All verbs so far are done, or one was refused. Called before the lock is let go. */
+	int  (*sync)(struct vhost_transport *t);
 	int  (*set_features)(struct vhost_transport *t, uint64_t features);
 	int  (*set_memory)(struct vhost_transport *t, const struct space_region *r, unsigned n);
 	int  (*ring_setup)(struct vhost_transport *t, unsigned ring,

@@ -84,6 +84,7 @@ static void let_go(struct vhost_user *u, enum user_cause cause)
 		return;
 	u->causes[cause]++;
 	u->courting = false;
+	u->pending_n = 0;
 	loop_watch(u->t.loop, &u->conn, -1);
 	fd_drop(&u->fd);
 	retry_later(u, u->delay_ms);
@@ -482,7 +483,8 @@ static const struct vhost_ops user_ops = {
 	.name = "vhost-user",
 	.open = user_open, .wait = user_wait, .close = user_close, .drop = user_drop,
 	.orphan = user_orphan, .free = user_free, .stats = user_stats,
-	.hello = user_hello, .set_features = user_set_features, .set_memory = user_set_memory,
+	.hello = user_hello, .sync = user_sync,
+	.set_features = user_set_features, .set_memory = user_set_memory,
 	.ring_setup = user_ring_setup, .ring_fd = user_ring_fd, .ring_enable = user_ring_enable,
 	.ring_stop = user_ring_stop, .set_mtu = user_set_mtu, .set_status = user_set_status,
 	.get_status = user_get_status, .get_config = user_get_config,

@@ -13,6 +13,8 @@
 #include "sim/core/log.h"
 #include "sim/vhost/transport.h"
 
+#define USER_PENDING_MAX 64	/* acknowledgements that may be on their way */
+
 /* Why a peer was let go; each is a counter and a sentence in the log. */
 enum user_cause {
 	USER_EOF, USER_TIMEOUT, USER_SEND, USER_RECV,
@@ -38,6 +40,9 @@ struct vhost_user {
 	/* of the peer */
 	uint64_t protocol;		/* negotiated protocol features */
 	bool     bit30;			/* VU_F_PROTOCOL_FEATURES offered */
+	bool     unsure;		/* without REPLY_ACK: something was sent since a reply */
+	uint32_t pending[USER_PENDING_MAX];	/* requests whose acknowledgement is to come */
+	unsigned pending_n;		/* 0 whenever the lock is free */
 
 	uint64_t connects, clients_refused, sent, received, nacks;
 	uint64_t causes[USER_CAUSES];
@@ -72,6 +77,7 @@ int user_court(struct vhost_user *u);
 
 /* The verbs, for the ops table. */
 int user_hello(struct vhost_transport *t, struct vhost_peer *peer);
+int user_sync(struct vhost_transport *t);
 int user_set_features(struct vhost_transport *t, uint64_t features);
 int user_set_memory(struct vhost_transport *t, const struct space_region *r, unsigned n);
 int user_ring_setup(struct vhost_transport *t, unsigned ring, const struct vhost_ring_addr *a);

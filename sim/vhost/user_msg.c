@@ -4,8 +4,10 @@
  *
  * A request is sent whole, its fds with the first byte, and then what its row promises is
  * awaited: its own reply, an acknowledgement (REPLY_ACK), a GET_FEATURES that can only be answered
- * after it, or nothing. Whatever else comes, or does not come by the deadline, ends the session:
- * after a doubt about one message no later one means anything.
+ * after it, or nothing. Acknowledgements that matter only together are left to come while more is
+ * sent, and collected by the next request that waits: a back-end that shares its core with a
+ * polling loop takes milliseconds to wake. Whatever else comes, or does not come by the deadline,
+ * ends the session: after a doubt about one message no later one means anything.
  */
 #include <assert.h>
 #include <poll.h>
@@ -20,8 +22,8 @@
 
 enum ack {
 	ACK_NONE,	/* sent and believed */
-	ACK_ASK,	/* with need_reply where the peer can */
-	ACK_SURE,	/* likewise, else followed by a barrier: must be done on return */
+	ACK_LATER,	/* done when user_sync() returns */
+	ACK_SURE,	/* done on return */
 };
 
 #define BIT(n)       (UINT64_C(1) << (n))
@@ -42,28 +44,28 @@ struct row {
 
 static const struct row rows[VU_REQUESTS] = {
 #define ROW(id, ...) [VU_##id] = { #id, __VA_ARGS__ }
-	/*  request               size       reply      fds             ack       needs */
-	ROW(GET_FEATURES,         0,         8,         0,              ACK_NONE, 0),
-	ROW(SET_FEATURES,         8,         0,         0,              ACK_ASK,  0),
-	ROW(SET_OWNER,            0,         0,         0,              ACK_NONE, 0),
-	ROW(SET_MEM_TABLE,        SIZE_OPEN, 0,         VU_REGIONS_MAX, ACK_SURE, 0),
-	ROW(SET_VRING_NUM,        8,         0,         0,              ACK_ASK,  0),
-	ROW(SET_VRING_ADDR,       40,        0,         0,              ACK_ASK,  0),
-	ROW(SET_VRING_BASE,       8,         0,         0,              ACK_ASK,  0),
-	ROW(GET_VRING_BASE,       8,         8,         0,              ACK_NONE, 0),
-	ROW(SET_VRING_KICK,       8,         0,         1,              ACK_ASK,  0),
-	ROW(SET_VRING_CALL,       8,         0,         1,              ACK_ASK,  0),
-	ROW(SET_VRING_ERR,        8,         0,         1,              ACK_ASK,  0),
-	ROW(GET_PROTOCOL_FEATURES, 0,        8,         0,              ACK_NONE, NEEDS_BIT30),
-	ROW(SET_PROTOCOL_FEATURES, 8,        0,         0,              ACK_NONE, NEEDS_BIT30),
+	/*  request               size       reply      fds             ack        needs */
+	ROW(GET_FEATURES,         0,         8,         0,              ACK_NONE,  0),
+	ROW(SET_FEATURES,         8,         0,         0,              ACK_LATER, 0),
+	ROW(SET_OWNER,            0,         0,         0,              ACK_NONE,  0),
+	ROW(SET_MEM_TABLE,        SIZE_OPEN, 0,         VU_REGIONS_MAX, ACK_SURE,  0),
+	ROW(SET_VRING_NUM,        8,         0,         0,              ACK_LATER, 0),
+	ROW(SET_VRING_ADDR,       40,        0,         0,              ACK_LATER, 0),
+	ROW(SET_VRING_BASE,       8,         0,         0,              ACK_LATER, 0),
+	ROW(GET_VRING_BASE,       8,         8,         0,              ACK_NONE,  0),
+	ROW(SET_VRING_KICK,       8,         0,         1,              ACK_LATER, 0),
+	ROW(SET_VRING_CALL,       8,         0,         1,              ACK_LATER, 0),
+	ROW(SET_VRING_ERR,        8,         0,         1,              ACK_LATER, 0),
+	ROW(GET_PROTOCOL_FEATURES, 0,        8,         0,              ACK_NONE,  NEEDS_BIT30),
+	ROW(SET_PROTOCOL_FEATURES, 8,        0,         0,              ACK_NONE,  NEEDS_BIT30),
 	ROW(GET_QUEUE_NUM,        0,         8,         0,              ACK_NONE,
 	    BIT(VU_PROTOCOL_MQ)),
-	ROW(SET_VRING_ENABLE,     8,         0,         0,              ACK_SURE, NEEDS_BIT30),
-	ROW(NET_SET_MTU,          8,         0,         0,              ACK_ASK,
+	ROW(SET_VRING_ENABLE,     8,         0,         0,              ACK_LATER, NEEDS_BIT30),
+	ROW(NET_SET_MTU,          8,         0,         0,              ACK_SURE,
 	    BIT(VU_PROTOCOL_MTU)),
 	ROW(GET_CONFIG,           SIZE_OPEN, SIZE_OPEN, 0,              ACK_NONE,
 	    BIT(VU_PROTOCOL_CONFIG)),
-	ROW(SET_STATUS,           8,         0,         0,              ACK_ASK,
+	ROW(SET_STATUS,           8,         0,         0,              ACK_LATER,
 	    BIT(VU_PROTOCOL_STATUS)),
 	ROW(GET_STATUS,           0,         8,         0,              ACK_NONE,
 	    BIT(VU_PROTOCOL_STATUS)),
@@ -239,6 +241,24 @@ static int take_ack(struct vhost_user *u, enum vu_request request)
 	return -EREMOTEIO;
 }
 
+/*
+ * Takes the acknowledgements on their way, all of them even after a refusal: what comes next must
+ * not be taken for one.
+ */
+static int collect(struct vhost_user *u)
+{
+	int refused = 0, rc;
+
+	for (unsigned i = 0; i < u->pending_n; i++) {
+		rc = take_ack(u, u->pending[i]);
+		if (rc && rc != -EREMOTEIO)
+			return rc;	/* and the cut has emptied the list */
+		refused = rc ? rc : refused;
+	}
+	u->pending_n = 0;
+	return refused;
+}
+
 static bool lacks(const struct vhost_user *u, uint64_t needs)
 {
 	if ((needs & NEEDS_BIT30) && !u->bit30)
@@ -274,17 +294,18 @@ static int send_request(struct vhost_user *u, const struct user_call *c)
 	return rc;
 }
 
+/* Sent and, if its row allows, not waited for. */
 static int exchange(struct vhost_user *u, const struct user_call *c)
 {
 	const struct row *r = &rows[c->request];
-	int rc;
+	int rc, refused;
 
 	assert(r->name && c->fds_n <= r->fds_max && !c->reply == !r->reply);
 	if (u->fd < 0)
 		return -ENOTCONN;
 	if (lacks(u, r->needs))
 		return -EOPNOTSUPP;
-	rc = user_peek(u->fd);
+	rc = u->pending_n ? 0 : user_peek(u->fd);
 	if (rc > 0)
 		return user_cut(u, USER_UNASKED, "bytes nobody asked for came before %s", r->name);
 	if (rc < 0)
@@ -292,23 +313,37 @@ static int exchange(struct vhost_user *u, const struct user_call *c)
 	rc = send_request(u, c);
 	if (rc)
 		return rc;
+	if (asks(u, r) && r->ack == ACK_LATER) {
+		u->pending[u->pending_n++] = c->request;
+		return u->pending_n == USER_PENDING_MAX ? collect(u) : 0;
+	}
+	u->unsure |= r->ack == ACK_LATER;
+	refused = collect(u);
+	if (refused && refused != -EREMOTEIO)
+		return refused;
 	if (r->reply)
-		return take_reply(u, c->request, c->reply,
-				  r->reply == SIZE_OPEN ? size_of(c) : r->reply,
-				  r->reply == SIZE_OPEN);
-	return asks(u, r) ? take_ack(u, c->request) : 0;
+		rc = take_reply(u, c->request, c->reply,
+				r->reply == SIZE_OPEN ? size_of(c) : r->reply,
+				r->reply == SIZE_OPEN);
+	else if (asks(u, r))
+		rc = take_ack(u, c->request);
+	return rc ? rc : refused;
+}
+
+static int barrier(struct vhost_user *u)
+{
+	union vu_payload reply;
+
+	u->unsure = false;
+	return exchange(u, &(struct user_call){ .request = VU_GET_FEATURES, .reply = &reply });
 }
 
 int user_call(struct vhost_user *u, const struct user_call *c)
 {
 	const struct row *r = &rows[c->request];
-	union vu_payload reply;
 	int rc = exchange(u, c);
 
-	if (!rc && r->ack == ACK_SURE && !asks(u, r))
-		rc = exchange(u, &(struct user_call){ .request = VU_GET_FEATURES,
-						      .reply = &reply });
-	return rc;
+	return !rc && r->ack == ACK_SURE && !asks(u, r) ? barrier(u) : rc;
 }
 
 /* ---- verbs ---------------------------------------------------------------------------------- */
@@ -385,7 +420,7 @@ static int hello_protocol(struct vhost_user *u)
 int user_court(struct vhost_user *u)
 {
 	u->protocol = 0;
-	u->bit30 = false;
+	u->bit30 = u->unsure = false;
 	return send_request(u, &(struct user_call){ .request = VU_GET_FEATURES });
 }
 
@@ -414,6 +449,13 @@ int user_hello(struct vhost_transport *t, struct vhost_peer *peer)
 		.can = abilities(u),
 	};
 	return 0;
+}
+
+int user_sync(struct vhost_transport *t)
+{
+	struct vhost_user *u = user_of(t);
+
+	return u->unsure ? barrier(u) : collect(u);
 }
 
 int user_set_features(struct vhost_transport *t, uint64_t features)

@@ -91,7 +91,7 @@ static int settle(struct vhost *v, int rc, bool first)
 		v->state = VHOST_RUNNING;
 		return 0;
 	}
-	if (is_loss(rc)) {
+	if (is_loss(rc) || is_loss(v->t->ops->sync(v->t))) {
 		lost(v);
 		return 0;
 	}
@@ -103,6 +103,20 @@ static int settle(struct vhost *v, int rc, bool first)
 	}
 	fail(v, v->why);
 	return rc;
+}
+
+/* After a verb by itself: a refusal is the caller's to know, a loss is not. */
+static int after_verb(struct vhost *v, int rc)
+{
+	if (!is_loss(rc)) {
+		int later = v->t->ops->sync(v->t);
+
+		rc = rc && !is_loss(later) ? rc : later;
+	}
+	if (!is_loss(rc))
+		return rc;
+	lost(v);
+	return 0;
 }
 
 /* ---- a peer appears ------------------------------------------------------------------------- */
@@ -426,7 +440,7 @@ void vhost_stop(struct vhost *v)
 	v->started = v->broken = false;
 	forget_rings(v);
 	if (!rc && ready(v) && !v->status)
-		rc = run_status(v, 0);
+		rc = after_verb(v, run_status(v, 0));
 	if (rc)
 		drop(v, false);
 }
@@ -434,15 +448,6 @@ void vhost_stop(struct vhost *v)
 bool vhost_started(const struct vhost *v)
 {
 	return v->started;
-}
-
-/* After a verb on one ring: a refusal is the caller's to know, a loss is not. */
-static int after_verb(struct vhost *v, int rc)
-{
-	if (!is_loss(rc))
-		return rc;
-	lost(v);
-	return 0;
 }
 
 int vhost_ring_enable(struct vhost *v, unsigned ring, bool on)
@@ -510,10 +515,6 @@ int vhost_ring_start(struct vhost *v, unsigned ring, const struct vhost_ring *wi
 	if (!(v->peer.can & VHOST_CAN_ENABLE) && !wish->enabled)
 		return 0;
 	rc = run_ring_start(v, ring);
-	if (!rc && wish->enabled && (v->peer.can & VHOST_CAN_ENABLE)) {
-		rc = v->t->ops->ring_enable(v->t, ring, true);
-		r->enabled = !rc;
-	}
 	if (!rc)
 		fd_signal(wish->kick_fd);
 	return after_verb(v, rc);
@@ -528,15 +529,11 @@ int vhost_ring_start(struct vhost *v, unsigned ring, const struct vhost_ring *wi
 void vhost_status(struct vhost *v, uint8_t status)
 {
 	uint8_t early = VIRTIO_CONFIG_S_FEATURES_OK | VIRTIO_CONFIG_S_DRIVER_OK;
-	int rc;
-
 	v->status = status;
 	if (!ready(v) || (v->started && v->state != VHOST_RUNNING) || (v->started && !status))
 		return;
 	begin(v);
-	rc = run_status(v, v->started ? status : status & (uint8_t)~early);
-	if (is_loss(rc))
-		lost(v);
+	(void)after_verb(v, run_status(v, v->started ? status : status & (uint8_t)~early));
 }
 
 int vhost_get_config(struct vhost *v, void *buf, unsigned off, unsigned len)

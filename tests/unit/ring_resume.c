@@ -399,6 +399,23 @@ static void a_ring_that_contradicts_itself_is_refused(void)
 	CU_ASSERT_EQUAL(resume_packed(ring, 8, 0, &base, NULL), -EUCLEAN);
 }
 
+static void an_id_used_again_further_on_is_not_taken_for_a_tail(void)
+{
+	static const uint16_t ids[] = { 5, 6, 5, 7 };
+	struct vring_packed_desc ring[8] = { 0 };
+	uint32_t base;
+
+	for (unsigned i = 0; i < 4; i++)
+		ring[i] = (struct vring_packed_desc){ .addr = 0x1000, .id = ids[i],
+						      .flags = AVAIL };
+	ring[0].flags = AVAIL | USED;
+	CU_ASSERT_EQUAL(resume_packed(ring, 8, 0, &base, NULL), 0);
+	CU_ASSERT_EQUAL(base, 0x80018001);
+	/* In order it is the last of a batch that the element stands for. */
+	CU_ASSERT_EQUAL(resume_packed(ring, 8, RESUME_IN_ORDER, &base, NULL), 0);
+	CU_ASSERT_EQUAL(base, 0x80038003);
+}
+
 static void impossible_arguments_are_refused(void)
 {
 	struct vring_packed_desc ring[1] = { 0 };
@@ -447,6 +464,7 @@ CU_MAIN("ring/resume",
 	T(a_fresh_packed_ring_starts_at_zero_with_both_wraps_set),
 	T(a_buffer_being_added_asks_for_another_look),
 	T(a_ring_that_contradicts_itself_is_refused),
+	T(an_id_used_again_further_on_is_not_taken_for_a_tail),
 	T(impossible_arguments_are_refused),
 	{ "B-RC-03: a split ring resumes at its used index",
 	  a_split_ring_resumes_at_its_used_index },

@@ -171,7 +171,7 @@ static void a_backend_that_hung_is_left_alone_for_a_while(void)
 	sess_timeout_ms = SESS_TIMEOUT_MS;
 }
 
-static void silence_ends_every_call_within_the_timeout(void)
+static void a_hung_backend_ends_every_call_within_the_timeout(void)
 {
 	struct backend_config cfg = sess_decent(false);
 	uint64_t longest;
@@ -180,14 +180,31 @@ static void silence_ends_every_call_within_the_timeout(void)
 	sess_timeout_ms = 400;
 	for (unsigned i = 0; i < ARRAY_SIZE(answered); i++) {
 		sess_init(&s, &cfg);
-		longest = live_through(&s, (struct backend_rule){ answered[i], 1,
-								  BACKEND_SILENT, 0 });
+		longest = live_through(&s, (struct backend_rule){ answered[i], 1, BACKEND_PAUSE,
+								  30000 });
 		CU_ASSERT(longest >= 195);
 		CU_ASSERT(longest < 400);
 		/* The first answer has more time, but nobody waits for it. */
 		if (answered[i] == VU_GET_FEATURES)
 			sess_nap(5 * 400);
 		CU_EQ(sess_stat(&s, "lost_timeout"), 1);
+		sess_free(&s);
+	}
+	sess_timeout_ms = SESS_TIMEOUT_MS;
+}
+
+static void a_left_out_answer_ends_the_session(void)
+{
+	struct backend_config cfg = sess_decent(false);
+	struct sess s;
+
+	sess_timeout_ms = 400;
+	for (unsigned i = 1; i < ARRAY_SIZE(answered); i++) {
+		sess_init(&s, &cfg);
+		CU_ASSERT(live_through(&s, (struct backend_rule){ answered[i], 1,
+								  BACKEND_SILENT, 0 }) < 400);
+		/* Missed at the deadline, or when the answer to the next request comes instead. */
+		CU_EQ(sess_stat(&s, "lost_timeout") + sess_stat(&s, "lost_bad_header"), 1);
 		sess_free(&s);
 	}
 	sess_timeout_ms = SESS_TIMEOUT_MS;
@@ -385,8 +402,9 @@ CU_MAIN("wire/vhost_reply",
 	  bytes_nobody_asked_for_are_found_before_the_next_request },
 	{ "B-FR-12: a back-end that hung is left alone for a while",
 	  a_backend_that_hung_is_left_alone_for_a_while },
-	{ "B-RP-05 B-RG-16: silence ends every call within the timeout",
-	  silence_ends_every_call_within_the_timeout },
+	{ "B-RP-05 B-RG-16: a hung back-end ends every call within the timeout",
+	  a_hung_backend_ends_every_call_within_the_timeout },
+	{ "B-RP-05: a left-out answer ends the session", a_left_out_answer_ends_the_session },
 	{ "B-FR-12: a back-end may take its time for the first answer",
 	  a_backend_may_take_its_time_for_the_first_answer },
 	{ "B-RP-05: late answers share one deadline", late_answers_share_one_deadline },
