@@ -241,11 +241,15 @@ static void drop_unused_files(void)
 static void forget(const void *addr, size_t len, bool give_back)
 {
 	uintptr_t start = (uintptr_t)addr;
+	unsigned i;
 
-	if (!coalesce_any() || !fdtab_owned() || lock_take(&changes))
+	if (!coalesce_any() || lock_take(&changes))
 		return;
-	range_cut(start, start + len, give_back);
-	drop_unused_files();
+	i = range_from(start);
+	if (i < n_ranges && ranges[i].start < start + len && fdtab_owned()) {
+		range_cut(start, start + len, give_back);
+		drop_unused_files();
+	}
 	lock_drop(&changes);
 }
 

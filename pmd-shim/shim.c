@@ -52,6 +52,7 @@ bool shim_present(void)
 /* Outermost first; dropped in both processes, so that a child starts with whole tables. */
 static void before_fork(void)
 {
+	lock_take(&opening);
 	lock_take(&shim_lock);
 	coalesce_fork_begin();
 	trap_fork_begin();
@@ -62,6 +63,7 @@ static void after_fork(void)
 	trap_fork_end();
 	coalesce_fork_end(false);
 	lock_drop(&shim_lock);
+	lock_drop(&opening);
 }
 
 static void in_child(void)
@@ -76,6 +78,7 @@ static void in_child(void)
 		ioapi_bus_orphan(bus);
 	vfio_orphan();
 	lock_drop(&shim_lock);
+	lock_drop(&opening);
 }
 
 static void open_bus(void)
@@ -85,16 +88,12 @@ static void open_bus(void)
 
 	log_init(getenv("PODPCI_LOG"));
 	fdtab_adopt();
-	if (ioapi_bus_open(&bus, config_path(), &e) < 0) {
-		log_error(NULL, "no simulated devices in this process: %s", e.msg);
-		return;
-	}
-	if (pthread_atfork(before_fork, after_fork, in_child)) {
+	if (pthread_atfork(before_fork, after_fork, in_child))
 		log_error(NULL, "no simulated devices in this process: out of memory");
-		ioapi_bus_close(bus);
-		return;
-	}
-	__atomic_store_n(&the_bus, bus, __ATOMIC_RELEASE);
+	else if (ioapi_bus_open(&bus, config_path(), &e) < 0)
+		log_error(NULL, "no simulated devices in this process: %s", e.msg);
+	else
+		__atomic_store_n(&the_bus, bus, __ATOMIC_RELEASE);
 }
 
 struct ioapi_bus *shim_bus_open(void)
