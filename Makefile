@@ -74,13 +74,13 @@ may_app    := app $(filter-out app backend ctl,$(FOLDERS))
 may_cli    := $(may_app) ctl proto
 may_host   := app $(filter-out app,$(FOLDERS)) proto
 may_shim   := shim $(may_app)
-may_wire   := vhost ring mem core
+may_wire   := backend vhost ring mem core
 
 # ---- targets ----------------------------------------------------------------------------------
 
 .DEFAULT_GOAL := all
 .PHONY: all check unit wire shim e2e bench demo install uninstall cover tidy layers setup help \
-	clean syntax programs tests threaded list-programs list-threaded
+	clean syntax programs tests threaded bench-programs list-programs list-threaded
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -88,6 +88,7 @@ all: $(OUT)				## build podpci and libpodpci.so into $(B)/
 programs: $(UNIT) $(WIRE)
 tests: $(UNIT) $(WIRE) $(SHIM) $(E2E)
 threaded: $(THREADED)
+bench-programs: all $(BENCH)
 list-programs: ; @echo $(UNIT) $(WIRE)
 list-threaded: ; @echo $(THREADED)
 
@@ -107,10 +108,15 @@ e2e: all $(E2E)				## lspci, DPDK, containers; T=name picks one
 	$(Q)B='$(B)' tests/check/run-tests.sh $(or $(wildcard tests/e2e/$(T).sh), \
 		$(filter-out tests/e2e/lib%,$(wildcard tests/e2e/*.sh)))
 
-bench: all $(BENCH)			## speed, as ratios against virtio-user and libc
+# These two, like check, begin on a bare machine: set up first, then build.
+bench:					## speed, as ratios against virtio-user and libc
+	$(Q)deploy/setup.sh
+	$(Q)$(MAKE) --no-print-directory B='$(B)' bench-programs
 	$(Q)B='$(B)' tests/bench/run.sh $(ARGS)
 
-demo: all				## packets through a simulated device in a container
+demo:					## packets through a simulated device in a container
+	$(Q)deploy/setup.sh
+	$(Q)$(MAKE) --no-print-directory B='$(B)' all
 	$(Q)B='$(B)' deploy/demo.sh $(ARGS)
 
 setup:					## packages and hugepages for check, bench and demo (root)

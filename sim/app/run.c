@@ -29,6 +29,9 @@ static const char usage[] =
 
 static const char examples[] =
 	"\n"
+	"DPDK wants hugepages: root gets a hugetlbfs where none is mounted; an ordinary user needs\n"
+	"one with mode=1777, or DPDK's option --in-memory.\n"
+	"\n"
 	"Examples:\n"
 	"  podpci run --net socket=/run/vhost/p0.sock -- lspci -vvv\n"
 	"  podpci run --net socket=/run/vhost/p0.sock,mac=52:54:00:00:00:01,queues=2 \\\n"

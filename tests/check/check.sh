@@ -16,7 +16,6 @@ LOG=$(mktemp)
 export RUN_COUNTS B
 trap 'rm -f "$RUN_COUNTS" "$LOG"' EXIT
 trap 'exit 130' INT TERM HUP
-shopt -s nullglob
 
 seconds() {
 	local now=${EPOCHREALTIME/[.,]/}
@@ -82,9 +81,6 @@ build "gcc, ThreadSanitizer" B="$B/tsan" SAN=thread threaded
 stage "style"
 one "layers" tests/check/layers.sh
 one "tidy" tests/check/tidy.sh
-for script in tests/check/also-*.sh; do
-	one "$(basename "$script" .sh)" "$script"
-done
 
 stage "unit and wire tests under AddressSanitizer and UBSan"
 read -ra programs < <(list programs B="$B/asan")
