@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-# report.awk - rounds to medians. In: "NAME STATE TRIP TRIP A A B B", A the reference, B ours.
+# report.awk - rounds to medians. In: "NAME STATE TRIP TRIP A A B B DISTURBED", A the reference,
+# B ours. The file is read twice: a measurement with enough quiet rounds shows only those.
 
 function limit(name,  base) {
 	base = name
@@ -38,6 +39,8 @@ function show(v) {
 }
 
 BEGIN {
+	disturbed_max = 1	# times somebody lost a core in a round that counts as quiet
+	quiet_min = 5
 	# what must hold: of the ratio B / A, or (with "d") of the difference B - A
 	most["echo32"] = most["echo128"] = most["tx"] = most["rx"] = "ratio >= 1.00"
 	most["rtt"] = "ratio <= 1.02"
@@ -52,10 +55,22 @@ BEGIN {
 	unit["rss"] = "KB"
 }
 
+NR == FNR {
+	quiet[$1] += $9 <= disturbed_max
+	next
+}
+
 {
 	if (!($1 in known)) {
 		known[$1] = 1
 		names[++n] = $1
+	}
+	rounds++
+	if ($9 > disturbed_max) {
+		disturbed++
+		if (quiet[$1] >= quiet_min)
+			next
+		busy[$1] = 1
 	}
 	a = ($5 + $6) / 2
 	b = ($7 + $8) / 2
@@ -78,9 +93,9 @@ function verdict(name, rule,  f, v) {
 END {
 	for (key in count)
 		sort_row(key)
-	printf "cores: round trip of a cache line %s ns (%s - %s); rounds near %d, far %d, mixed %d\n",
+	printf "cores: round trip of a cache line %s ns (%s - %s); near %d, far %d, mixed %d; %d of %d rounds disturbed\n",
 		show(mid("trip")), show(quantile("trip", 0)), show(quantile("trip", 1)),
-		trips["near"], trips["far"], trips["mixed"]
+		trips["near"], trips["far"], trips["mixed"], disturbed, rounds
 	printf "%-15s %5s %12s %10s %7s %15s %14s %14s  %s\n", "", "", "virtio-user", "podpci",
 		"ratio", "10-90 %", "near a/b", "far a/b", "wanted"
 	for (i = 1; i <= n; i++) {
@@ -88,10 +103,10 @@ END {
 		base = m
 		sub(/-.*/, "", base)
 		rule = limit(m)
-		printf "%-15s %5s %12s %10s %7.3f %7.3f-%7.3f %14s %14s  %-18s %s\n", m, unit[base],
+		printf "%-15s %5s %12s %10s %7.3f %7.3f-%7.3f %14s %14s  %-18s %s%s\n", m, unit[base],
 			show(mid(m " a")), show(mid(m " b")), mid(m " r"), quantile(m " r", 0.1),
 			quantile(m " r", 0.9), pair(m, "near"), pair(m, "far"), rule,
-			rule == "" ? "" : verdict(m, rule)
+			rule == "" ? "" : verdict(m, rule), m in busy ? " (disturbed)" : ""
 		if (json != "")
 			printf "%s{\"name\":\"%s\",\"unit\":\"%s\",\"reference\":%g,\"podpci\":%g," \
 				"\"ratio\":%g,\"p10\":%g,\"p90\":%g,\"rounds\":%d,\"wanted\":\"%s\"," \

@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <rte_cycles.h>
@@ -106,7 +107,7 @@ static void echo(unsigned window, unsigned us)
 	bounce(cycles / 5);
 	begin = rte_rdtsc();
 	n = bounce(cycles);
-	printf("%.3f\n", rate(n, rte_rdtsc() - begin));
+	printf("%.3f", rate(n, rte_rdtsc() - begin));
 	bounce(0);
 	drain(hz / 2000);
 }
@@ -150,7 +151,17 @@ static void one_way(uint64_t (*way)(uint64_t cycles), unsigned us)
 	way(cycles / 5);
 	begin = rte_rdtsc();
 	n = way(cycles);
-	printf("%.3f\n", rate(n, rte_rdtsc() - begin));
+	printf("%.3f", rate(n, rte_rdtsc() - begin));
+}
+
+static bool await_source(void)
+{
+	uint64_t end = rte_rdtsc() + 2 * hz;
+
+	while (rte_rdtsc() < end)
+		if (receive(hz / 1000))
+			return true;
+	return false;
 }
 
 static int by_value(const void *a, const void *b)
@@ -175,7 +186,7 @@ static void rtt(unsigned count)
 			;
 		while (rte_eth_rx_burst(0, 0, &m, 1) == 0)
 			if (rte_rdtsc() - begin > hz / 10) {
-				printf("lost\n");
+				printf("0");
 				return;
 			}
 		if (i >= warm)
@@ -183,7 +194,7 @@ static void rtt(unsigned count)
 	}
 	rte_pktmbuf_free(m);
 	qsort(t, count, sizeof(t[0]), by_value);
-	printf("%u %u\n", t[count / 2], t[count * 99 / 100]);
+	printf("%u", t[count / 2]);
 }
 
 static void rss(void)
@@ -191,11 +202,20 @@ static void rss(void)
 	struct port_ledger l;
 
 	port_ledger(&l);
-	printf("%" PRIu64 "\n", l.rss_kb);
+	printf("%" PRIu64, l.rss_kb);
+}
+
+static unsigned long switches(void)
+{
+	struct rusage u;
+
+	getrusage(RUSAGE_THREAD, &u);
+	return (unsigned long)u.ru_nivcsw;
 }
 
 static void obey(const char *line)
 {
+	unsigned long before = switches();
 	unsigned a = 0, b = 0;
 	char word[16] = "";
 
@@ -204,14 +224,15 @@ static void obey(const char *line)
 		echo(RTE_MIN(a, 1024u), b);
 	else if (strcmp(word, "tx") == 0)
 		one_way(transmit, a);
-	else if (strcmp(word, "rx") == 0)
+	else if (strcmp(word, "rx") == 0 && await_source())
 		one_way(receive, a);
 	else if (strcmp(word, "rtt") == 0)
 		rtt(a);
 	else if (strcmp(word, "rss") == 0)
 		rss();
 	else
-		printf("what?\n");
+		printf("what?");
+	printf(" %lu\n", switches() - before);
 	fflush(stdout);
 }
 
