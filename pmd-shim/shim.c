@@ -66,6 +66,7 @@ static void after_fork(void)
 	lock_drop(&opening);
 }
 
+/* A driver's devices stay the parent's. A bus that was only looked at is opened anew if asked. */
 static void in_child(void)
 {
 	struct ioapi_bus *bus = __atomic_load_n(&the_bus, __ATOMIC_RELAXED);
@@ -73,22 +74,30 @@ static void in_child(void)
 	fdtab_adopt();
 	trap_fork_end();
 	coalesce_fork_end(true);
-	orphaned = true;
+	orphaned = orphaned || vfio_in_use();
 	if (bus)
 		ioapi_bus_orphan(bus);
-	vfio_orphan();
+	if (orphaned) {
+		vfio_orphan();
+	} else {
+		ioapi_bus_close(bus);
+		the_bus = NULL;
+		tried = false;
+	}
 	lock_drop(&shim_lock);
 	lock_drop(&opening);
 }
 
 static void open_bus(void)
 {
+	static bool registered;
 	struct ioapi_bus *bus = NULL;
 	struct err e = { 0 };
 
 	log_init(getenv("PODPCI_LOG"));
 	fdtab_adopt();
-	if (pthread_atfork(before_fork, after_fork, in_child))
+	registered = registered || !pthread_atfork(before_fork, after_fork, in_child);
+	if (!registered)
 		log_error(NULL, "no simulated devices in this process: out of memory");
 	else if (ioapi_bus_open(&bus, config_path(), &e) < 0)
 		log_error(NULL, "no simulated devices in this process: %s", e.msg);

@@ -7,8 +7,8 @@
  * call on for ever. A configuration that cannot be used is told in one line and then counts as
  * none.
  *
- * In a forked child the bus is an orphan: its functions answer -ENODEV and nothing of the
- * parent's is touched.
+ * In a child forked while a driver has files of ours open the bus is an orphan: its functions
+ * answer -ENODEV and nothing of the parent's is touched. Any other child starts afresh.
  */
 #ifndef PMD_SHIM_SHIM_H
 #define PMD_SHIM_SHIM_H

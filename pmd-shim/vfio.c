@@ -390,6 +390,17 @@ int vfio_open_group(unsigned num, int flags)
 	return rc;
 }
 
+bool vfio_in_use(void)
+{
+	for (unsigned i = 0; i < VFIO_CONTAINERS_MAX; i++)
+		if (containers[i].taken)
+			return true;
+	for (unsigned i = 0; i < VFIO_GROUPS_MAX; i++)
+		if (groups[i].opened || vfio_device_is_open(&groups[i].dev))
+			return true;
+	return false;
+}
+
 /* The lock is the parent's as long as it holds its own descriptor of the same open file. */
 void vfio_orphan(void)
 {

@@ -21,6 +21,9 @@ int  vfio_open_container(unsigned unused, int flags);
 int  vfio_open_group(unsigned num, int flags);
 bool vfio_group_exists(unsigned num);
 
+/* Whether any container, group or device is open. */
+bool vfio_in_use(void);
+
 /* In a forked child: lets go of what the parent holds. shim_lock held. */
 void vfio_orphan(void);
 

@@ -187,6 +187,23 @@ static void a_forked_child_has_no_device_and_harms_none(void)
 	rig_down(&forked);
 }
 
+static void use_as_child(void)
+{
+	struct rig r = rig_up();
+
+	CHECK(rig_alive(&r));
+	rig_down(&r);
+}
+
+/* A daemon looks around, forks and then starts its driver. */
+static void a_child_forked_before_the_device_has_its_own(void)
+{
+	CHECK_EQ(access("/dev/vfio/1", F_OK), 0);
+	CHECK_EQ(in_child(use_as_child), 0);
+	use_as_child();
+	CHECK_EQ(in_child(use_as_child), 0);
+}
+
 /* The child has our memory and its own descriptors: what it closes is closed for it alone. */
 static void a_vfork_child_may_close_everything(void)
 {
@@ -313,6 +330,7 @@ int main(int argc, char **argv)
 		T(a_foreign_file_over_ours_closes_it),
 		T(nothing_is_left_open),
 		T(a_forked_child_has_no_device_and_harms_none),
+		T(a_child_forked_before_the_device_has_its_own),
 		T(a_vfork_child_may_close_everything),
 		T(a_new_program_inherits_none_of_ours),
 		T(threads_copy_and_close_at_once),
