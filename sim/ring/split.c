@@ -83,8 +83,6 @@ static int split_take(struct vq *r, struct vq_chain *c)
 	rc = vq_load(r, avail_word(r, r->next % r->set.num), &head, sizeof(head));
 	if (rc < 0)
 		return rc;
-	if (head >= r->set.num)
-		return -EINVAL;
 	c->id = head;
 	rc = take_head(r, c, head);
 	if (rc < 0)

@@ -233,7 +233,6 @@ void net_ctrl_serve(struct virtio_net *n, unsigned q)
 	if (served && vq_should_notify(&n->ctrl))
 		vdev_irq_queue(&n->d, q);
 	if (rc < 0) {
-		n->ctrl.broken = rc;
 		n->ctrl_broken++;
 		vdev_needs_reset(&n->d, "control queue: %s", rc == -EFAULT ?
 				 "a buffer is not in the driver's memory" :

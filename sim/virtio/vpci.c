@@ -201,9 +201,9 @@ static void model_msix_changed(void *dev, bool on)
 {
 	struct vpci *p = dev;
 
+	/* The call fds follow: irq_changed() comes after this. */
 	if (p->legacy)
 		vpci_legacy_move(p, on);
-	model_irq_changed(p, -1);
 	pci_intx(p->f, !on && p->d->isr);
 }
 

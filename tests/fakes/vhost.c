@@ -26,7 +26,9 @@ static int note(struct vhost *v, const char *name, unsigned ring, int64_t arg)
 	v->calls++;
 	if (!lock_mine(v->host.lock))
 		v->calls_unlocked++;
-	return v->fail_name && !strcmp(v->fail_name, name) ? v->fail_rc : 0;
+	if (!v->fail_name || strcmp(v->fail_name, name))
+		return 0;
+	return v->fail_ring < 0 || v->fail_ring == (int)ring ? v->fail_rc : 0;
 }
 
 static bool match(const struct fake_call *c, const char *name, int ring)
@@ -93,6 +95,7 @@ int vhost_new(struct vhost **out, const struct vhost_config *cfg, const struct v
 		return -ENOMEM;
 	v->cfg = *cfg;
 	v->host = *host;
+	v->fail_ring = -1;
 	v->offer = next_offer;
 	v->link = next_offer.known;
 	last = *out = v;

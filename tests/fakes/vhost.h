@@ -22,6 +22,7 @@ struct vhost {
 	/* set by the test */
 	struct vhost_offer  offer;
 	const char         *fail_name;	/* this call... */
+	int                 fail_ring;	/* ...for this ring, or any (-1)... */
 	int                 fail_rc;	/* ...answers so */
 	/* seen from the device */
 	bool                opened, started, link;

@@ -409,6 +409,7 @@ static void window_reads_and_writes_registers(void)
 static void window_has_the_side_effects_of_the_access(void)
 {
 	struct qdrv ctrl;
+	uint64_t at;
 	int fd;
 
 	up(&(struct rig_opts){ 0 });
@@ -418,11 +419,14 @@ static void window_has_the_side_effects_of_the_access(void)
 	put(2, 1);
 	CU_EQ(kicked(1), 1);
 	aim(4, (uint32_t)r.notify + 2 * r.notify_mult, 2);
+	at = rig_alloc(&r, 4096, 4096);
+	qdrv_add(&ctrl, (struct qdrv_part[]){ { at, 2, false }, { at + 8, 1, true } }, 2);
 	put(2, 2);			/* the control queue takes the lock the window holds */
 	CU_EQ(rig_stat(&r, "notifies"), 2);
+	CU_EQ(rig_stat(&r, "ctrl_err"), 1);
 	fake_failed(r.vhost, "test");
 	aim(4, (uint32_t)r.isr, 1);
-	CU_EQ(look(1), 2);
+	CU_EQ(look(1), 3);
 	CU_EQ(look(1), 0);
 	close(fd);
 	rig_down(&r);
@@ -443,6 +447,9 @@ static void a_wild_window_does_nothing(void)
 		look(4);
 		CU_EQ(rig_status(&r), 0);
 	}
+	aim(4, (uint32_t)r.config + 1, 2);	/* could be read directly, but not so */
+	put(4, 0x0f0f0f0f);
+	CU_EQ(look(4), 0x0f0f0f0f);
 	aim(1, 0, 4);			/* the MSI-X table: allowed, and itself afterwards */
 	put(4, 0xfee00000);
 	CU_EQ(rig_read(&r, IOAPI_BAR1, 0, 4), 0xfee00000);

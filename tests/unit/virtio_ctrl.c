@@ -129,6 +129,10 @@ static void wrong_pairs_change_nothing(void)
 	c.r.vhost->fail_name = "ring_enable";
 	c.r.vhost->fail_rc = -ETIMEDOUT;
 	CU_EQ(ctl_set_pairs(&c, 4), ERR);
+	c.r.vhost->fail_ring = 7;		/* a pair and a half are on by then */
+	CU_EQ(ctl_set_pairs(&c, 4), ERR);
+	for (unsigned q = 0; q < 8; q++)
+		CU_EQ(c.r.vhost->ring[q].enabled, q < 4);
 	c.r.vhost->fail_name = NULL;
 	CU_EQ(ctl_set_pairs(&c, 3), OK);
 	CU_ASSERT(c.r.vhost->ring[4].enabled && !c.r.vhost->ring[6].enabled);

@@ -161,6 +161,22 @@ static void zero_detaches_a_queue(void)
 	rig_down(&r);
 }
 
+static void a_detached_queue_keeps_its_vector(void)
+{
+	int fds[4];
+
+	legacy_up(1);
+	CU_EQ(rig_irqs(&r, IOAPI_IRQ_MSIX, 4, fds), 0);
+	run(0);
+	lg_set(&r, VIRTIO_PCI_QUEUE_SEL, 2, 1);
+	lg_set(&r, 22, 2, 2);
+	lg_set(&r, VIRTIO_PCI_QUEUE_PFN, 4, 0);
+	CU_EQ(lg(&r, 22, 2), 2);
+	for (unsigned k = 0; k < 4; k++)
+		close(fds[k]);
+	rig_down(&r);
+}
+
 static void absent_queues_cause_no_harm(void)
 {
 	legacy_up(1);
@@ -244,7 +260,9 @@ static void four_bytes_keep_their_meaning(void)
 
 static void frames_past_the_end_start_nothing(void)
 {
-	static const uint64_t vfns[] = { B(52), B(52) - 1, UINT64_MAX, B(63), 1, B(32) };
+	static const uint64_t vfns[] = {
+		B(52), B(52) - 1, UINT64_MAX, B(63), 1, B(32), B(52) + (RIG_IOVA >> 12),
+	};
 
 	for (unsigned size = 2; size <= 1024; size *= 512) {
 		up(&(struct rig_opts){ .legacy = true, .queue_size = (uint16_t)size });
@@ -283,6 +301,12 @@ static void a_mac_counts_when_it_is_whole(void)
 	lg_set(&r, CONFIG + 4, 2, 0x0a0b);
 	CU_EQ(mac(CONFIG), 0x0a0b00000006);
 	status(0);
+	CU_EQ(mac(CONFIG), was);
+	lg_set(&r, CONFIG + 5, 1, 0x77);		/* the last, but not all */
+	CU_EQ(mac(CONFIG), was);
+	status(0);
+	for (unsigned i = 0; i < 5; i++)
+		lg_set(&r, CONFIG + i, 1, to[i]);
 	CU_EQ(mac(CONFIG), was);
 	rig_down(&r);
 }
@@ -406,6 +430,7 @@ CU_MAIN("virtio/legacy",
 	{ "A-LG-10 the ring follows the page number", the_ring_follows_the_page_number },
 	{ "A-LG-12 the size is fixed", size_is_fixed },
 	{ "A-LG-11 zero detaches a queue", zero_detaches_a_queue },
+	{ "A-LG-11 a detached queue keeps its vector", a_detached_queue_keeps_its_vector },
 	{ "A-LG-26 absent queues cause no harm", absent_queues_cause_no_harm },
 	{ "A-LG-01,08,17 high features are not seen", high_features_are_not_seen },
 	{ "A-LG-13,14 used before DRIVER_OK", used_before_driver_ok },

@@ -128,6 +128,7 @@ static void a_start_that_fails_needs_a_reset(void)
 	      RIG_NEEDS_RESET);
 	rig_notify(&r, 0);
 	CU_EQ(rig_stat(&r, "notifies"), 0);
+	CU_EQ(fake_count(r.vhost, "stop", -1), 1);
 	r.vhost->fail_name = NULL;
 	CU_EQ(rig_run(&r, V1, NULL), RIG_ACK | RIG_DRIVER | RIG_FEATURES_OK | RIG_DRIVER_OK);
 	rig_down(&r);
