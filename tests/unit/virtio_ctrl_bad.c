@@ -209,7 +209,8 @@ static void memory_that_vanished_breaks_it(bool packed)
 	up(packed);
 	/* behind the device's back: the mapping stays known but cannot be touched */
 	CU_EQ(mprotect(rig_va(&c.r, c.page), 4096, PROT_NONE), 0);
-	qdrv_add(&c.q, (struct qdrv_part[]){ { c.page, 2, false }, { c.page + 0x2000, 1, true } }, 2);
+	qdrv_add(&c.q, (struct qdrv_part[]){ { c.page, 2, false },
+		 { c.page + 0x2000, 1, true } }, 2);
 	rig_notify(&c.r, c.queue);
 	CU_EQ(rig_status(&c.r), RUNNING | RIG_NEEDS_RESET);
 	CU_EQ(mprotect(rig_va(&c.r, c.page), 4096, PROT_READ | PROT_WRITE), 0);
