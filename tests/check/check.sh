@@ -82,6 +82,7 @@ stage "style"
 one "layers" tests/check/layers.sh
 one "tidy" tests/check/tidy.sh
 
+export TEST_TIMEOUT=90
 stage "unit and wire tests under AddressSanitizer and UBSan"
 read -ra programs < <(list programs B="$B/asan")
 tests/check/run-tests.sh -t asan "${programs[@]}"
@@ -90,6 +91,7 @@ stage "tests with threads under ThreadSanitizer"
 read -ra programs < <(list threaded B="$B/tsan")
 threads_run "${programs[@]}"
 
+export TEST_TIMEOUT=240
 stage "the preload library"
 "$MAKE" --no-print-directory -s B="$B" shim
 
