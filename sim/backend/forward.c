@@ -207,6 +207,14 @@ static void send_set(struct forward *fw, struct frame *f, const struct l2_frame 
 	}
 }
 
+/* Where frames that need nothing done to them can be collected without asking again. */
+static struct out *plain_out(struct forward *fw, unsigned dst)
+{
+	if (!port_load(fw->ports->port[dst]) || l2_shaped(fw->l2, dst))
+		return NULL;
+	return out_for(fw, dst);
+}
+
 static void send_frame(struct forward *fw, unsigned i)
 {
 	const struct l2_verdict *v = &fw->verdict[i];
@@ -239,9 +247,43 @@ static void look(struct forward *fw, unsigned n)
 		view->wire_len = f->len;
 		if (f->hdr.gso_type && offload_judge(f, &view->wire_len)) {
 			view->len = 0;
+			view->wire_len = UINT32_MAX;
 			ADD(fw->count.bad_offload, 1);
 		}
 	}
+}
+
+/* Runs of plain frames to one destination are most of what there is. */
+static void send_all(struct forward *fw, unsigned n)
+{
+	unsigned last = L2_NONE;
+	struct out *o = NULL;
+
+	for (unsigned i = 0; i < n; i++) {
+		const struct l2_verdict *v = &fw->verdict[i];
+		struct frame *f = &fw->batch.frame[i];
+
+		if (v->cause)
+			continue;
+		if (v->copies | v->edit | f->hdr.flags | f->hdr.gso_type) {
+			send_frame(fw, i);
+			last = L2_NONE;		/* collections may have moved */
+			continue;
+		}
+		if (v->port != last) {
+			last = v->port;
+			o = plain_out(fw, last);
+		}
+		if (!o) {
+			send_frame(fw, i);
+			last = L2_NONE;
+			continue;
+		}
+		o->frame[o->n++] = f;
+		if (o->n == PORT_BURST)
+			flush_out(fw, o);
+	}
+	flush_all(fw);
 }
 
 unsigned forward_poll(struct forward *fw, unsigned id, struct port *p, unsigned q,
@@ -255,10 +297,7 @@ unsigned forward_poll(struct forward *fw, unsigned id, struct port *p, unsigned 
 		fw->queue = q;
 		look(fw, n);
 		l2_burst(fw->l2, id, fw->view, n, now_ns, fw->verdict, fw->set);
-		for (unsigned i = 0; i < n; i++)
-			if (!fw->verdict[i].cause)
-				send_frame(fw, i);
-		flush_all(fw);
+		send_all(fw, n);
 		ADD(fw->count.bursts, 1);
 		ADD(fw->count.frames, n);
 	}

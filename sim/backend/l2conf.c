@@ -167,6 +167,14 @@ static void group_leave(struct l2 *l, struct l2_group *g, unsigned port)
 	g->key = 0;
 }
 
+static void derive(struct l2_conf *c)
+{
+	c->len_max = c->mtu ? c->mtu + 14u : L2_LEN_MAX;
+	c->rated = c->in_bytes.rate || c->in_frames.rate;
+	c->plain = l2_conf_member(c, c->pvid) && !(c->flags & L2_MIRROR) &&
+		   (c->pvid || (c->accept & (L2_ACCEPT_UNTAGGED | L2_ACCEPT_ALL)));
+}
+
 struct l2_conf *l2_port_set(struct l2 *l, unsigned port, struct l2_conf *c)
 {
 	struct l2_port *p;
@@ -175,6 +183,7 @@ struct l2_conf *l2_port_set(struct l2 *l, unsigned port, struct l2_conf *c)
 	assert(port < L2_PORTS_MAX);
 	p = &l->port[port];
 	if (c) {
+		derive(c);
 		was = __atomic_exchange_n(&p->conf, c, __ATOMIC_ACQ_REL);
 		classify(l, port, c);
 		if (c->flags & L2_POOL)

@@ -28,7 +28,13 @@ struct pass {
 	uint8_t  src_cause;
 	uint64_t dst_key;		/* last one looked up */
 	int      dst_target;
+	/* The same for a whole flow: untagged frames from src_key to flow_key get this verdict. */
+	bool     may_flow, flowing;
+	uint32_t flow_len_max;
+	uint64_t flow_head[2];		/* addresses and type */
+	struct l2_verdict flow;
 };
+_Static_assert(sizeof(struct l2_verdict) == 16, "copied for every frame");
 
 #define ADD(x, n) __atomic_store_n(&(x), (x) + (n), __ATOMIC_RELAXED)
 
@@ -146,7 +152,7 @@ static enum l2_cause ingress(struct pass *p, const struct l2_frame *f, struct l2
 	enum l2_cause cause;
 	uint64_t src, key;
 
-	if (f->len < ETH_HLEN)
+	if (f->len < ETH_HLEN || f->wire_len > L2_LEN_MAX)
 		return L2_RUNT;
 	cause = read_tag(p, f, v);
 	if (cause)
@@ -321,15 +327,19 @@ static enum l2_cause send_known(struct pass *p, unsigned dst, const struct l2_fr
 	return to_one(p, dst, f, v);
 }
 
-/* Who listens to everything gets a copy beside the one destination. */
-static void add_listeners(struct pass *p, struct l2_verdict *v, struct l2_set *s)
+static bool anybody_listens(const struct l2 *l)
 {
-	const struct l2_set *all = &p->l->class[L2_CLASS_ALL];
 	uint64_t any = 0;
 
 	for (unsigned i = 0; i < L2_SET_WORDS; i++)
-		any |= l2_word(all, i);
-	if (!any || v->copies)
+		any |= l2_word(&l->class[L2_CLASS_ALL], i);
+	return any;
+}
+
+/* Who listens to everything gets a copy beside the one destination. */
+static void add_listeners(struct pass *p, struct l2_verdict *v, struct l2_set *s)
+{
+	if (v->copies || !anybody_listens(p->l))
 		return;
 	flood_set(p->l, L2_CLASS_ALL, v->vlan, s);
 	s->w[v->port / 64] &= ~(1ull << (v->port % 64));
@@ -360,6 +370,45 @@ static enum l2_cause decide(struct pass *p, const struct l2_frame *f, struct l2_
 	return cause;
 }
 
+#define HEAD_MASK 0x0000ffffffffffffull	/* of its second half: 14 bytes count */
+
+static void head_of(const struct l2_frame *f, uint64_t head[2])
+{
+	memcpy(head, f->hdr, 16);
+	head[1] &= HEAD_MASK;
+}
+
+/* True if the frame is one more of the flow that was noted. */
+static inline bool in_flow(const struct pass *p, const struct l2_frame *f)
+{
+	uint64_t head[2];
+
+	memcpy(head, f->hdr, sizeof(head));
+	return head[0] == p->flow_head[0] && (head[1] & HEAD_MASK) == p->flow_head[1] &&
+	       f->wire_len <= p->flow_len_max;
+}
+
+/*
+ * Remembers the verdict on an untagged unicast frame if it holds for the next one like it:
+ * one destination that takes such frames as they are, no limits to count against, no listeners.
+ */
+static void note_flow(struct pass *p, const struct l2_frame *f, const struct l2_verdict *v)
+{
+	const struct l2_conf *c;
+
+	p->flowing = false;
+	if (!p->may_flow || v->copies || v->port == L2_NONE || v->tagged || v->nested ||
+	    p->dst_target != v->port)
+		return;
+	c = l2_conf_of(p->l, v->port);
+	if (!c || !c->plain || c->pvid != p->c->pvid)
+		return;
+	p->flow = *v;
+	p->flow_len_max = c->len_max < p->c->len_max ? c->len_max : p->c->len_max;
+	p->flowing = true;
+	head_of(f, p->flow_head);
+}
+
 unsigned l2_burst(struct l2 *l, unsigned port, const struct l2_frame *f, unsigned n,
 		  uint64_t now_ns, struct l2_verdict *v, struct l2_set *sets)
 {
@@ -371,17 +420,25 @@ unsigned l2_burst(struct l2 *l, unsigned port, const struct l2_frame *f, unsigne
 
 	assert(port < L2_PORTS_MAX && n <= L2_BURST_MAX);
 	p.c = l2_conf_of(l, port);
+	p.may_flow = p.c && p.c->plain && !p.c->rated && !anybody_listens(l);
 	for (unsigned i = 0; i < n; i++) {
+		bytes += f[i].len;
+		if (p.flowing && in_flow(&p, &f[i])) {
+			v[i] = p.flow;
+			kept++;
+			continue;
+		}
 		v[i] = (struct l2_verdict){ .port = L2_NONE };
 		v[i].cause = (uint8_t)(p.c ? decide(&p, &f[i], &v[i], &sets[i]) : L2_NOBODY);
-		bytes += f[i].len;
-		if (v[i].cause) {
-			v[i].port = L2_NONE;
-			v[i].copies = false;
-			ADD(p.p->count.cause[v[i].cause], 1);
-		} else {
+		if (!v[i].cause) {
+			note_flow(&p, &f[i], &v[i]);
 			kept++;
+			continue;
 		}
+		p.flowing = false;
+		v[i].port = L2_NONE;
+		v[i].copies = false;
+		ADD(p.p->count.cause[v[i].cause], 1);
 	}
 	ADD(p.p->count.frames, n);
 	ADD(p.p->count.bytes, bytes);

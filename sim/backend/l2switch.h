@@ -31,6 +31,7 @@
 #define L2_GROUPS_MAX 1024		/* multicast addresses with members */
 #define L2_BURST_MAX 64
 #define L2_HDR_LEN 64			/* bytes of a frame the decision may look at */
+#define L2_LEN_MAX 0x1ffff		/* no frame is longer; a wire_len above: dropped as a runt */
 #define L2_PORT_MACS_MAX 64
 #define L2_VLANS 4096
 #define L2_SET_WORDS (L2_PORTS_MAX / 64)
@@ -92,6 +93,10 @@ struct l2_conf {
 	struct l2_rate out_bytes;		/* to the port */
 	struct l2_rate storm;		/* copies beyond the first, of frames from the port */
 	uint64_t vlans[L2_VLANS / 64];
+	/* l2_port_set()'s own: what decisions look at most, worked out once */
+	uint32_t len_max;		/* of an untagged frame */
+	bool     plain;			/* untagged frames of its VLAN come and go as they are */
+	bool     rated;			/* has a limit on what comes from it */
 };
 
 /* A trunk of all VLANs, learning, no limits but on replication: a plain switch's port. */
@@ -102,7 +107,7 @@ bool l2_conf_member(const struct l2_conf *c, unsigned vlan);
 int  l2_conf_check(const struct l2_conf *c, const char **why);
 
 struct l2_frame {
-	const uint8_t *hdr;		/* private copy of the first min(len, L2_HDR_LEN) bytes */
+	const uint8_t *hdr;		/* L2_HDR_LEN bytes; the first min(len, ..) are the frame's */
 	uint32_t len;			/* the frame, without virtio-net header */
 	uint32_t wire_len;		/* its longest segment, once segmented; len if not GSO */
 };
@@ -115,12 +120,12 @@ struct l2_verdict {
 	uint16_t port;			/* L2_NONE: dropped, or all of it is in the set */
 	uint8_t  cause;			/* enum l2_cause; of the drop, else L2_FORWARD */
 	uint8_t  edit;			/* enum l2_edit, for `port` */
+	bool     copies;		/* the set below holds (further) destinations */
+	bool     tagged, nested;	/* one tag; one more behind it, or a provider's in front */
+	uint8_t  pad[3];
 	uint16_t tci;			/* the tag for L2_PUSH and L2_SWAP */
 	uint16_t vlan;			/* the VLAN it belongs to */
 	uint16_t tci_in;		/* the tag it carries now, if tagged */
-	bool     tagged;
-	bool     nested;		/* one more tag lies behind, or a provider's is in front */
-	bool     copies;		/* the set below holds (further) destinations */
 };
 
 struct l2_set {
