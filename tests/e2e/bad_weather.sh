@@ -44,7 +44,7 @@ application_goes_on() {
 	le $((($(now_us) - began) / 1000)) 7000 "ms to the first second" || return
 	alive pod || return
 	log_has pod '"ready".*"link":0' || { log pod; return 1; }
-	log_has pod 'podpci: net0: ' || { echo "nobody said why"; return 1; }
+	until_true 8 log_has pod 'podpci: net0: ' || { echo "nobody said why"; return 1; }
 	log pod | grep -a podpci: | head -5
 	le "$(log pod | grep -ac podpci:)" 40 "lines of complaint"
 }
