@@ -245,7 +245,8 @@ static void vus_tick(struct port *p, uint64_t now_ms)
 	}
 	if (v->cfg.client && v->conn.fd < 0 && now_ms >= v->retry_at_ms)
 		vus_dial(v);
-	if (v->paused && poller_add(v->poller, &v->listen, v->listen_fd, EPOLLIN) == 0)
+	if (v->paused && now_ms >= v->resume_at_ms &&
+	    poller_add(v->poller, &v->listen, v->listen_fd, EPOLLIN) == 0)
 		v->paused = false;
 }
 

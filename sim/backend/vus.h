@@ -39,6 +39,7 @@
 #define VUS_RETRY_MAX_MS 5000
 #define VUS_STALL_MS	10000		/* a message begun must be whole by then */
 #define VUS_ACCEPTS	8		/* connections taken per second */
+#define VUS_PAUSE_MS	100		/* no accepting after one too many, or without resources */
 
 struct vus;
 
@@ -75,7 +76,8 @@ struct vus {
 	struct poller_source listen, conn;
 	int      listen_fd;
 	bool     bound;			/* the path is ours to unlink */
-	bool     paused;		/* not accepting until the next tick */
+	bool     paused;		/* not accepting until then */
+	uint64_t resume_at_ms;
 	uint64_t retry_at_ms, retry_ms;
 	unsigned accepts;		/* in this second */
 	uint64_t accepts_since_ms;

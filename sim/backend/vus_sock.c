@@ -142,9 +142,10 @@ static void on_listen(struct poller_source *s, uint32_t events)
 	begin(v, fd);
 	return;
 pause:
-	/* The next tick listens again; what waits in the backlog waits there. */
+	/* What waits in the backlog waits there. */
 	poller_del(v->poller, s);
 	v->paused = true;
+	v->resume_at_ms = v->now_ms + VUS_PAUSE_MS;
 }
 
 void vus_unlisten(struct vus *v)
