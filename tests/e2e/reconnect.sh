@@ -47,6 +47,14 @@ whole() {	# all buffers are back, and what came back was right
 	le $(($(json forgiven) + $(json lost))) $((KILLS * GONE)) "frames gone with $KILLS back-ends"
 }
 
+# No register access of the application waited for a back-end: its own clock kept its beat.
+never_held_up() {
+	log pod | grep -a '"second"' | sed 's/{"t":\([0-9]*\).*/\1/' | awk -v max=1500 '
+		last && ($1 - last) / 1000 > max { print "held up for", ($1 - last) / 1000, "ms"; bad = 1 }
+		{ last = $1 }
+		END { exit bad }'
+}
+
 ROWS=(	# name | pod | back-end
 	"split, pod connects|packed=off|"
 	"packed, pod connects|packed=on|"
@@ -77,6 +85,7 @@ for row in "${ROWS[@]}"; do
 		check "$name: kill -9 number $k: down in $DOWN_MS ms, up $RESUME_MS ms after" \
 			kill_and_restart "$options"
 	done
+	check "$name: the application was never held up" never_held_up
 	check "$name: nothing leaked, doubled or corrupt" whole
 	stop be
 done
