@@ -29,9 +29,11 @@
  *
  * Doubt: when not one used element is left, all slots are owed, unless the youngest used element
  * stood for several slots, was collected and overwritten, and the driver has not refilled all
- * the slots it covered. A driver that keeps its ring full never shows that state, and rings whose
- * buffers are single slots with an element each cannot; in other cases the answer is an
- * assumption and is marked so.
+ * the slots it covered. Rings whose buffers are single slots with an element each cannot show
+ * that state; a transmit ring completed in order does so whenever its back-end falls behind a
+ * driver that sends by a window. Nothing in the slots tells how many are stale, so the way out
+ * is one that holds for any number: an element of its own for every buffer. The driver finds one
+ * wherever it waits; those in free slots it overwrites before it looks.
  */
 #include <errno.h>
 #include <linux/virtio_ring.h>
@@ -210,32 +212,57 @@ static int one_buffer(const struct scan *s, unsigned dist, unsigned next, uint16
 }
 
 /*
- * Finishes the element at `dist`, whose buffer ends at `next`. AVAIL keeps its value, so one byte
- * turns the slot from available to used: the driver never sees half of it.
+ * Makes a used element of a slot as read. AVAIL keeps its value, so one byte turns it from
+ * available to used: the driver never sees half of it, and should the slot be free and the driver
+ * be writing it anew, the byte is the one it writes.
  */
+static int mark(struct scan *s, unsigned dist, const struct vring_packed_desc *d, uint16_t id)
+{
+	uint8_t *at = s->ring + (size_t)index_of(s, dist) * sizeof(*d);
+	uint16_t flags = (uint16_t)(wrap_of(s, dist) ? d->flags | USED : d->flags & ~USED);
+	uint8_t high = (uint8_t)(flags >> 8);
+
+	if (d->id != id && guard_copy(at + offsetof(struct vring_packed_desc, id), &id, sizeof(id)))
+		return -EFAULT;
+	/* Pairs with the driver's acquire of the flags: whoever sees them sees the id. */
+	__atomic_thread_fence(__ATOMIC_RELEASE);
+	return guard_copy(at + offsetof(struct vring_packed_desc, flags) + 1, &high, sizeof(high));
+}
+
+/* Finishes the element at `dist`, whose buffer ends at `next`. */
 static int mend(struct scan *s, unsigned dist, unsigned next)
 {
-	uint8_t *at = s->ring + (size_t)index_of(s, dist) * sizeof(struct vring_packed_desc);
-	size_t high = offsetof(struct vring_packed_desc, flags) + 1;
 	struct vring_packed_desc d;
-	uint8_t flags;
-	uint16_t id;
+	uint16_t id = 0;
 	int rc;
 
 	s->note.mended++;
 	rc = one_buffer(s, dist, next, &id);
-	if (rc || !(s->flags & RESUME_MEND))
-		return rc;
-	rc = slot_at(s, dist, &d);
-	if (rc)
-		return rc;
-	d.flags = (uint16_t)(wrap_of(s, dist) ? d.flags | USED : d.flags & ~USED);
-	flags = (uint8_t)(d.flags >> 8);
-	if (d.id != id && guard_copy(at + offsetof(struct vring_packed_desc, id), &id, sizeof(id)))
-		return -EFAULT;
-	/* Pairs with the driver's acquire of the flags: whoever sees them sees the id. */
-	__atomic_thread_fence(__ATOMIC_RELEASE);
-	return guard_copy(at + high, &flags, sizeof(flags));
+	if (!rc && (s->flags & RESUME_MEND))
+		rc = slot_at(s, dist, &d);
+	return rc || !(s->flags & RESUME_MEND) ? rc : mark(s, dist, &d, id);
+}
+
+/* Every buffer in the ring; a slot the driver has meanwhile passed is its own again. */
+static int give_back(struct scan *s)
+{
+	struct vring_packed_desc first, last;
+	unsigned dist = 0, end;
+
+	while (dist < s->num) {
+		int rc = slot_at(s, dist, &first);
+
+		last = first;
+		for (end = dist + 1; !rc && (last.flags & VRING_DESC_F_NEXT) && end < s->num; end++)
+			rc = slot_at(s, end, &last);
+		if (!rc)
+			rc = mark(s, dist, &first, last.id);
+		if (rc && rc != -EAGAIN)
+			return rc;
+		s->note.given_back += !rc;
+		dist = rc ? dist + 1 : end;
+	}
+	return 0;
 }
 
 /*
@@ -264,19 +291,28 @@ static int judge_start(struct scan *s, unsigned next)
 	return mend(s, start, next);
 }
 
+/* Not one used element: *owed as find_owed(). */
+static int all_owed(struct scan *s, unsigned *owed)
+{
+	struct vring_packed_desc d;
+	int rc = slot_at(s, 0, &d);
+
+	*owed = 0;
+	s->note.doubt = !rc && (s->chains || may_skip(s, &d));
+	if (rc || !s->note.doubt || !(s->flags & RESUME_MEND) || (d.flags & VRING_DESC_F_WRITE))
+		return rc;
+	*owed = s->num;
+	return give_back(s);
+}
+
 /* *owed: the distance of the first owed slot. */
 static int find_owed(struct scan *s, unsigned *owed)
 {
 	unsigned at, next, end = 0, torn = 0;
-	struct vring_packed_desc d;
 	int rc = next_used(s, 0, &at);
 
-	if (!rc && at == s->num) {
-		rc = slot_at(s, 0, &d);
-		s->note.assumed = !rc && (s->chains || may_skip(s, &d));
-		*owed = 0;
-		return rc;
-	}
+	if (!rc && at == s->num)
+		return all_owed(s, owed);
 	if (!rc && at > 0)
 		rc = judge_start(s, at);
 	while (!rc) {

@@ -16,16 +16,21 @@
 /* IN_ORDER was negotiated: one used element may stand for a batch of buffers (2.8.9). */
 #define RESUME_IN_ORDER (1u << 0)
 /*
- * Finish a torn flush: some devices write the flags of the first element of a batch last; one
- * that died just before leaves a ring at which the driver waits for ever. Only to be asked for
- * once the old back-end is gone.
+ * Write what the device left undone; only to be asked for once the old back-end is gone.
+ *
+ * A torn flush: some devices write the flags of the first element of a batch last; one that died
+ * just before leaves a ring at which the driver waits for ever. It is finished.
+ *
+ * Doubt (see resume.c) about a ring that the device only reads: all its buffers are given back
+ * unread, which is as good as lost on the wire. A wrong guess would stop the driver for ever.
  */
 #define RESUME_MEND     (1u << 1)
 
 /* What a scan found beside the base. */
 struct resume_note {
 	unsigned mended;	/* elements finished, or, without RESUME_MEND, to be finished */
-	unsigned assumed;	/* 1: the ring leaves room for doubt, see resume.c */
+	unsigned doubt;		/* 1: the base is a guess, unless buffers were given back */
+	unsigned given_back;	/* buffers, some of them perhaps not even owed */
 };
 
 /* The ring as mapped in this process; read through guard_copy(). 0, -EFAULT or -EINVAL. */

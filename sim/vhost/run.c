@@ -186,34 +186,53 @@ static int look(struct vhost *v, const struct vhost_ring_addr *a, bool mend, uin
 	return resume_packed((void *)(uintptr_t)a->desc, a->num, flags, base, note);
 }
 
+/* As look(), for as long as the driver is found writing. */
+static int look_again(struct vhost *v, const struct vhost_ring_addr *a, bool mend, uint32_t *base,
+		      struct resume_note *note)
+{
+	int rc = look(v, a, mend, base, note);
+
+	for (unsigned i = 1; i < LOOKS_MAX && rc == -EAGAIN; i++) {
+		nap();
+		rc = look(v, a, mend, base, note);
+	}
+	return rc == -EAGAIN ? -EUCLEAN : rc;
+}
+
 /*
  * A ring no peer ever had starts fresh; one that was stopped in order, where its peer said; any
  * other where its memory says. Where that leaves doubt, what was seen right after the loss, when
- * the driver had not yet gone on, is better.
+ * the driver had not yet gone on, decides.
  */
-static int find_base(struct vhost *v, struct ring *r, struct vhost_ring_addr *a)
+static int find_base(struct vhost *v, unsigned ring, struct vhost_ring_addr *a)
 {
+	struct ring *r = &v->rings[ring];
 	struct resume_note note;
 	uint32_t base;
-	int rc = -EAGAIN;
+	bool seen;
+	int rc;
 
 	a->base = r->ran ? r->base : packed(v) ? FRESH_PACKED : 0;
 	if (!r->ran || r->stopped_at)
 		return 0;
-	for (unsigned i = 0; i < LOOKS_MAX && rc == -EAGAIN; i++) {
-		if (i)
-			nap();
-		rc = look(v, a, true, &base, &note);
-	}
+	rc = look_again(v, a, false, &base, &note);
+	seen = !rc && note.doubt && r->seen_at;
+	if (!rc && !seen)
+		rc = look_again(v, a, true, &base, &note);
 	if (rc) {
 		v->why = "a ring's memory does not tell where it stood";
-		return rc == -EAGAIN ? -EUCLEAN : rc;
+		return rc;
 	}
 	v->resumes++;
-	v->resumes_assumed += note.assumed;
 	v->torn_mended += note.mended;
-	if (!note.assumed || !r->seen_at)
+	v->given_back += note.given_back;
+	v->resumes_guessed += note.doubt && !seen && !note.given_back;
+	if (!seen)
 		a->base = base;
+	log_info(v->cfg.id, "ring %u resumes at %#x%s%s%s", ring, a->base,
+		 seen ? ", as seen at the loss" : note.doubt ? ", in doubt" : "",
+		 note.mended ? ", a torn flush finished" : "",
+		 note.given_back ? ", all buffers given back" : "");
 	return 0;
 }
 
@@ -228,7 +247,7 @@ static int prepare(struct vhost *v, unsigned ring)
 	v->why = "a ring is outside the driver's memory";
 	if (!translate(v, &r->r, &a))
 		return -EFAULT;
-	rc = find_base(v, r, &a);
+	rc = find_base(v, ring, &a);
 	if (rc)
 		return rc;
 	v->why = "the back-end refused a ring";
@@ -381,7 +400,7 @@ void run_lost(struct vhost *v)
 			continue;
 		r->live = false;
 		r->seen_at = translate(v, &r->r, &a) && !look(v, &a, false, &r->base, &note) &&
-			     !note.assumed;
+			     !note.doubt;
 	}
 	v->told_n = 0;
 	v->told_status = 0;

@@ -63,7 +63,7 @@ struct vhost {
 	const char *why;		/* of the last -errno that is not the peer's loss */
 
 	uint64_t losses, starts, stops, ring_starts, ring_stops, memory_updates, resumes,
-		 resumes_assumed, torn_mended, ring_errors, failures;
+		 resumes_guessed, given_back, torn_mended, ring_errors, failures;
 };
 
 /* All return as transport verbs do, and -EFAULT, -E2BIG, ... with v->why set. */

@@ -555,8 +555,9 @@ unsigned vhost_stats(const struct vhost *v, struct ioapi_stat *rows, unsigned ma
 		{ "vhost_losses", v->losses }, { "vhost_starts", v->starts },
 		{ "vhost_stops", v->stops }, { "ring_starts", v->ring_starts },
 		{ "ring_stops", v->ring_stops }, { "memory_updates", v->memory_updates },
-		{ "rings_resumed", v->resumes }, { "rings_resumed_by_guess", v->resumes_assumed },
-		{ "ring_flushes_mended", v->torn_mended }, { "ring_errors", v->ring_errors },
+		{ "rings_resumed", v->resumes }, { "rings_resumed_by_guess", v->resumes_guessed },
+		{ "ring_flushes_mended", v->torn_mended },
+		{ "ring_buffers_given_back", v->given_back }, { "ring_errors", v->ring_errors },
 		{ "device_failures", v->failures },
 	};
 	const unsigned own_n = sizeof(own) / sizeof(own[0]);
