@@ -178,8 +178,9 @@ static bool vus_arm(struct port *p, bool on)
 /* ---- life ----------------------------------------------------------------------------------- */
 
 /*
- * A disabled ring still runs: what the driver transmits on it is taken and thrown away
- * (vhost-user, "Ring states"). Rare, so the batch comes from the heap.
+ * A ring that was switched off still runs: what the driver transmits on it is taken and thrown
+ * away (vhost-user, "Ring states"). One that was not switched on yet keeps what waits in it: it
+ * may be a ring that moved here with its frames. Rare, so the batch comes from the heap.
  */
 static void discard(struct vus *v)
 {
@@ -188,7 +189,7 @@ static void discard(struct vus *v)
 	for (unsigned i = 1; i < v->nrings; i += 2) {
 		struct vqueue *q = &v->ring[i].q;
 
-		if (!q->running || v->ring[i].enabled || q->broken)
+		if (!q->running || !v->ring[i].discards || q->broken)
 			continue;
 		if (!b)
 			b = aligned_alloc(64, sizeof(*b));

@@ -48,7 +48,8 @@ struct vus_ring {
 	struct vu_addr  addr;
 	uint16_t        num;
 	uint32_t        base;
-	bool            addressed, kicked, enabled;
+	bool            addressed, enabled;
+	bool            discards;	/* was switched off while it ran */
 	int             kick_fd, call_fd, err_fd;
 	struct poller_source kick;
 	struct vus     *v;

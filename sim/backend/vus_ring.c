@@ -109,7 +109,7 @@ void vus_stop_ring(struct vus *v, struct vus_ring *r)
 	if (v->poller)
 		poller_del(v->poller, &r->kick);
 	drop_fd(&r->kick_fd);
-	r->kicked = false;
+	r->discards = false;
 }
 
 void vus_stop_all(struct vus *v)
@@ -337,9 +337,12 @@ int vus_get_base(struct vus *v, struct vus_msg *m)
 
 int vus_set_enable(struct vus *v, struct vus_msg *m)
 {
+	struct vus_ring *r = &v->ring[m->p.state.index];
+
 	if (m->p.state.num > 1)
 		return -EINVAL;
-	v->ring[m->p.state.index].enabled = m->p.state.num;
+	r->enabled = m->p.state.num;
+	r->discards = r->q.running && !r->enabled;
 	vus_remap(v);
 	return 0;
 }
@@ -412,7 +415,6 @@ int vus_set_kick(struct vus *v, struct vus_msg *m)
 		vus_stop_ring(v, r);
 		return rc;
 	}
-	r->kicked = true;
 	/* Without protocol features nobody is going to enable it. */
 	if (!(v->features & BIT(VU_F_PROTOCOL_FEATURES)))
 		r->enabled = true;
