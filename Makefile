@@ -48,6 +48,7 @@ WIRE    := $(call programs,wire)
 SHIM    := $(call programs,shim)
 E2E     := $(call programs,e2e)
 BENCH   := $(call programs,bench)
+FUZZ    := $(call programs,fuzz)
 SHIM_SH := $(filter-out %/lib.sh,$(wildcard tests/shim/*.sh))
 E2E_SH  := $(filter-out tests/e2e/lib%,$(wildcard tests/e2e/*.sh))
 # Tests that start threads: these also run under ThreadSanitizer.
@@ -80,7 +81,7 @@ may_wire   := backend vhost ring mem core
 
 .DEFAULT_GOAL := all
 .PHONY: all check unit wire shim e2e bench demo install uninstall cover tidy layers setup help \
-	clean syntax programs tests threaded bench-programs list-programs list-threaded
+	clean fuzz fuzzers syntax programs tests threaded bench-programs list-programs list-threaded
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -126,6 +127,17 @@ syntax: $(patsubst %.c,$(B)/syntax/%.ok,$(ALL_SRC))
 
 layers:					## nothing includes what is above it
 	$(Q)tests/check/layers.sh
+
+fuzzers: $(FUZZ)
+
+fuzz:					## fuzzers, TIME=seconds each (10); T=name picks one
+	$(Q)$(MAKE) B=$(B)/fuzz CC=clang SAN=fuzzer-no-link,address,undefined fuzzers
+	$(Q)for t in $(if $(T),$(B)/fuzz/tests/fuzz/$(T),$(FUZZ:$(B)/%=$(B)/fuzz/%)); do \
+		mkdir -p $$t.corpus && $$t -max_total_time=$(or $(TIME),10) -timeout=5 \
+			-max_len=4096 -print_final_stats=1 -artifact_prefix=$$t. $$t.corpus \
+			>$$t.log 2>&1 && printf 'ok %s, %s runs\n' "$${t##*/}" \
+			"$$(sed -n 's/.*number_of_executed_units: *//p' $$t.log)" || \
+			{ tail -n 40 $$t.log; echo "not ok $${t##*/}"; exit 1; }; done
 
 tidy:					## house style
 	$(Q)tests/check/tidy.sh
@@ -241,6 +253,7 @@ $(foreach p,$(UNIT),$(eval $(call test_program,$(p:$(B)/%=%),test \
 	$(if $(filter virtio,$(call folder_of,$(p))),$(call objects,$(FAKE_SRC))))))
 $(foreach p,$(WIRE),$(eval $(call test_program,$(p:$(B)/%=%),test $(may_wire),-lcunit)))
 $(foreach p,$(SHIM),$(eval $(call test_program,$(p:$(B)/%=%),test $(may_app),)))
+$(foreach p,$(FUZZ),$(eval $(call test_program,$(p:$(B)/%=%),$(may_host),-fsanitize=fuzzer)))
 # A bench of the switch links the back-end; the others are DPDK programs.
 $(foreach p,$(E2E) $(BENCH),$(eval $(call test_program,$(p:$(B)/%=%),testdpdk \
 	$(if $(filter switch,$(call folder_of,$(p))),test $(may_backend)),)))
