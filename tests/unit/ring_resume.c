@@ -326,7 +326,8 @@ static bool torn_case(bool in_order, bool writable, unsigned chain_max)
 			  &base, &note))
 		return false;
 	w = wrap_at(&m, head);
-	return base == base_at(&m, m.used) && note.mended && !!(slot(&m, head)->flags & USED) == w &&
+	return base == base_at(&m, m.used) && note.mended &&
+	       !!(slot(&m, head)->flags & USED) == w &&
 	       !!(slot(&m, head)->flags & AVAIL) == w &&
 	       slot(&m, head)->id == m.out[m.done_n - burst].id;
 }
