@@ -253,7 +253,7 @@ $(foreach p,$(UNIT),$(eval $(call test_program,$(p:$(B)/%=%),test \
 	$(if $(filter virtio,$(call folder_of,$(p))),$(call objects,$(FAKE_SRC))))))
 $(foreach p,$(WIRE),$(eval $(call test_program,$(p:$(B)/%=%),test $(may_wire),-lcunit)))
 $(foreach p,$(SHIM),$(eval $(call test_program,$(p:$(B)/%=%),test $(may_app),)))
-$(foreach p,$(FUZZ),$(eval $(call test_program,$(p:$(B)/%=%),$(may_host),-fsanitize=fuzzer)))
+$(foreach p,$(FUZZ),$(eval $(call test_program,$(p:$(B)/%=%),test $(may_host),-fsanitize=fuzzer)))
 # A bench of the switch links the back-end; the others are DPDK programs.
 $(foreach p,$(E2E) $(BENCH),$(eval $(call test_program,$(p:$(B)/%=%),testdpdk \
 	$(if $(filter switch,$(call folder_of,$(p))),test $(may_backend)),)))
