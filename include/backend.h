@@ -71,4 +71,18 @@ struct vus_region {
 };
 unsigned vus_regions(const struct port *p, struct vus_region *out, unsigned max);
 
+/*
+ * Lets fill() write frames straight into up to max buffers the peer posted on receive queue q.
+ * to[i] has room for at least `least` bytes: a virtio-net header of *hdr_len bytes (10 or 12)
+ * and a frame. fill() returns how many it filled, from the first on, with got[i] bytes each;
+ * the others stay posted. It must not wait, and must not give to this port.
+ *
+ * Returns what fill() did; 0 without calling it when nothing is posted, -EAGAIN when what is
+ * posted is not of this plain kind (or written pages are logged): then give() does it.
+ */
+struct seg;
+int vus_fill(struct port *p, unsigned q, unsigned max, uint32_t least,
+	     unsigned (*fill)(void *ctx, const struct seg *to, unsigned n, unsigned hdr_len,
+			      uint32_t *got), void *ctx);
+
 #endif

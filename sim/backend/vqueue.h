@@ -29,6 +29,7 @@
 #define VQUEUE_MERGE	256	/* receive buffers one frame is spread over */
 
 struct vqueue;
+struct vqueue_loan;
 struct vlog;
 
 /* Where the areas are here, and how they are used. */
@@ -49,6 +50,21 @@ struct vqueue_ops {
 	unsigned (*give)(struct vqueue *r, struct frame *const *f, unsigned n);
 	bool     (*wants_call)(struct vqueue *r);
 	bool     (*arm)(struct vqueue *r, bool on);	/* true: something is there already */
+	/*
+	 * Receive buffers for somebody else to fill, a frame with its header each: plain ones of
+	 * at least `least` bytes, in order, as far as there are any. The first n of them, with
+	 * got[] bytes in each, are then handed back; the rest stay where they were.
+	 */
+	unsigned (*lend)(struct vqueue *r, struct vqueue_loan *l, unsigned max, uint32_t least);
+	void     (*settle)(struct vqueue *r, const struct vqueue_loan *l, unsigned n);
+};
+
+struct vqueue_loan {
+	unsigned n;
+	bool     odd;			/* something is posted, but not of this kind */
+	struct seg to[PORT_BURST];
+	uint64_t word[PORT_BURST];	/* the ring's: what is owed for each */
+	uint32_t got[PORT_BURST];
 };
 
 /* The region used last: nearly every buffer of a ring lies in the same one. */

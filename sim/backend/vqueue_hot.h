@@ -333,9 +333,12 @@ HOT void landing_write(struct vqueue *r, const struct landing *l, struct frame *
 	WIDTH(kind, 32, W32_TARGET) \
 	WIDTH(kind, 64, W64_TARGET) \
 	const struct vqueue_ops vqueue_##kind##_ops[3] = { \
-		{ #kind "/16", kind##_take_16, release, kind##_give_16, wants_call, arm }, \
-		{ #kind "/32", kind##_take_32, release, kind##_give_32, wants_call, arm }, \
-		{ #kind "/64", kind##_take_64, release, kind##_give_64, wants_call, arm }, \
+		{ #kind "/16", kind##_take_16, release, kind##_give_16, wants_call, arm, \
+		  lend, settle }, \
+		{ #kind "/32", kind##_take_32, release, kind##_give_32, wants_call, arm, \
+		  lend, settle }, \
+		{ #kind "/64", kind##_take_64, release, kind##_give_64, wants_call, arm, \
+		  lend, settle }, \
 	}
 
 #endif

@@ -380,6 +380,46 @@ HOT unsigned give(struct vqueue *r, struct frame *const *f, unsigned n, const un
 	return n - lost;
 }
 
+/* ---- receive buffers lent to somebody who fills them ------------------------------------------ */
+
+static unsigned lend(struct vqueue *r, struct vqueue_loan *l, unsigned max, uint32_t least)
+{
+	struct pos p = { r->next, r->next_wrap };
+	const uint64_t plain = (p.wrap ? F_AVAIL : F_USED) | F_WRITE;
+	struct slot *const first = slot_of(r, p.i);
+	struct vqueue_hit hit = r->hit;
+
+	max = before_wrap(r, &p, max);
+	l->odd = false;
+	for (l->n = 0; l->n < max; l->n++) {
+		uint64_t word = load64(&first[l->n].word);
+		uint32_t len = (uint32_t)word < VQUEUE_FRAME ? (uint32_t)word : VQUEUE_FRAME;
+		uint8_t *host;
+
+		l->odd = !l->n && is_avail(word, p.wrap);
+		if ((word & (F_AVAIL | F_USED | F_SHAPE)) != plain || len < least)
+			break;
+		host = at(r, &hit, load64(&first[l->n].addr), len);
+		if (!host)
+			break;
+		l->odd = false;
+		l->to[l->n] = (struct seg){ host, len };
+		l->word[l->n] = (word & F_ID) | (p.wrap ? F_AVAIL | F_USED : 0);
+	}
+	return l->n;
+}
+
+static void settle(struct vqueue *r, const struct vqueue_loan *l, unsigned n)
+{
+	struct pos p = { r->next, r->next_wrap };
+	struct slot *const first = slot_of(r, p.i);
+
+	for (unsigned k = n; k-- > 0; )
+		__atomic_store_n(&first[k].word, l->word[k] | l->got[k], __ATOMIC_RELEASE);
+	step(&p, n, r->num);
+	advance(r, p);
+}
+
 /* ---- notification --------------------------------------------------------------------------- */
 
 /* 2.8.10: has `done` passed the descriptor the driver waits for? */

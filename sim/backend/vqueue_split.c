@@ -338,6 +338,43 @@ HOT unsigned give(struct vqueue *r, struct frame *const *f, unsigned n, const un
 	return n - lost;
 }
 
+/* ---- receive buffers lent to somebody who fills them ------------------------------------------ */
+
+static unsigned lend(struct vqueue *r, struct vqueue_loan *l, unsigned max, uint32_t least)
+{
+	unsigned n, have = offered(r, max);
+	struct vqueue_hit hit = r->hit;
+	uint16_t head[PORT_BURST];
+
+	l->n = 0;
+	n = heads(r, head, max < have ? max : have, r->next);
+	for (; l->n < n; l->n++) {
+		struct vqueue_desc d;
+		uint8_t *host;
+
+		load_desc(desc_of(r, head[l->n]), &d);
+		if ((d.flags & SHAPE) != VRING_DESC_F_WRITE || d.len < least)
+			break;
+		d.len = d.len < VQUEUE_FRAME ? d.len : VQUEUE_FRAME;
+		host = at(r, &hit, d.addr, d.len);
+		if (!host)
+			break;
+		l->to[l->n] = (struct seg){ host, d.len };
+		l->word[l->n] = head[l->n];
+	}
+	l->odd = n && !l->n;
+	return l->n;
+}
+
+static void settle(struct vqueue *r, const struct vqueue_loan *l, unsigned n)
+{
+	for (unsigned k = 0; k < n; k++)
+		*used_of(r, (r->done + k) & (r->num - 1u)) =
+			l->word[k] | (uint64_t)l->got[k] << 32;
+	r->next = (uint16_t)(r->next + n);
+	publish(r, n);
+}
+
 /* ---- notification --------------------------------------------------------------------------- */
 
 static bool wants_call(struct vqueue *r)

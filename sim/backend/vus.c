@@ -15,6 +15,7 @@
 #include "sim/backend/torn.h"
 #include "sim/backend/vus.h"
 #include "sim/core/err.h"
+#include "sim/core/guard.h"
 
 #define HAS(features, f) (((features) >> (f)) & 1)
 
@@ -110,6 +111,64 @@ static unsigned vus_give(struct port *p, unsigned q, struct frame *const *f, uns
 	}
 	q = gives == 1 ? 0 : q % gives;
 	return vqueue_give(&v->ring[__atomic_load_n(&v->give_map[q], __ATOMIC_RELAXED)].q, f, n);
+}
+
+/* The frames are someone else's; only num_buffers is ours to say (5.1.6.4.1). */
+static void settle_fill(struct vqueue *r, const struct vqueue_loan *l, unsigned n)
+{
+	static const uint16_t one_buffer = 1;
+	uint64_t bytes = 0;
+
+	for (unsigned i = 0; i < n; i++) {
+		bytes += l->got[i] - r->hdr_len;
+		if (r->hdr_len > offsetof(struct virtio_net_hdr_v1, num_buffers))
+			guard_copy((uint8_t *)(uintptr_t)l->to[i].base +
+				   offsetof(struct virtio_net_hdr_v1, num_buffers),
+				   &one_buffer, sizeof(one_buffer));
+	}
+	r->row[PORT_OUT_FRAMES] += n;
+	r->row[PORT_OUT_BYTES] += bytes;
+	if (n)
+		r->ops->settle(r, l, n);
+}
+
+static int fill_ring(struct vqueue *r, unsigned max, uint32_t least,
+		     unsigned (*fill)(void *ctx, const struct seg *to, unsigned n,
+				      unsigned hdr_len, uint32_t *got), void *ctx)
+{
+	struct vqueue_loan l;
+	unsigned n;
+
+	if (!r->running || r->broken)
+		return 0;
+	if (r->log)
+		return -EAGAIN;
+	if (!r->ops->lend(r, &l, max, least))
+		return l.odd ? -EAGAIN : 0;
+	n = fill(ctx, l.to, l.n, r->hdr_len, l.got);
+	assert(n <= l.n);
+	settle_fill(r, &l, n);
+	return (int)n;
+}
+
+int vus_fill(struct port *p, unsigned q, unsigned max, uint32_t least,
+	     unsigned (*fill)(void *ctx, const struct seg *to, unsigned n, unsigned hdr_len,
+			      uint32_t *got), void *ctx)
+{
+	struct vus *v = of(p);
+	unsigned gives = port_load(v->p.gives);
+	struct vqueue *r;
+	int rc;
+
+	if (!gives)
+		return 0;
+	r = &v->ring[__atomic_load_n(&v->give_map[q % gives], __ATOMIC_RELAXED)].q;
+	if (r->shared)
+		vqueue_lock(r);
+	rc = fill_ring(r, max < PORT_BURST ? max : PORT_BURST, least, fill, ctx);
+	if (r->shared)
+		vqueue_unlock(r);
+	return rc;
 }
 
 /* ---- waking and being woken ----------------------------------------------------------------- */
