@@ -338,7 +338,7 @@ HOT unsigned give(struct vqueue *r, struct frame *const *f, unsigned n, const un
 	return n - lost;
 }
 
-/* ---- receive buffers lent to somebody who fills them ------------------------------------------ */
+/* ---- receive buffers lent to somebody who fills them ---------------------------------------- */
 
 static unsigned lend(struct vqueue *r, struct vqueue_loan *l, unsigned max, uint32_t least)
 {
