@@ -5,8 +5,8 @@
  *
  *	switch_loop SOCKET SOCKET [seconds [core]]
  *
- * One line per second: million packets delivered per second, and TSC cycles per packet of the
- * rounds in which there was one (as testpmd's --record-core-cycles counts).
+ * One line per second: TSC cycles a packet (of rounds in which there was one) and million packets
+ * a second (meter.h). At the end all counters.
  */
 #include <sched.h>
 #include <signal.h>
@@ -20,6 +20,7 @@
 #include "sim/core/err.h"
 #include "sim/core/guard.h"
 #include "sim/core/log.h"
+#include "tests/bench/meter.h"
 
 #define ROUNDS 1024		/* between looks at sockets and clock */
 
@@ -30,11 +31,8 @@ struct side {
 	bool again;
 };
 
-struct meter {
-	uint64_t packets, busy, rounds;
-};
-
 static struct batch batch;
+static uint64_t rest;
 
 static void on_signal(int sig)
 {
@@ -48,6 +46,19 @@ static uint64_t now_ms(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &t);
 	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+static uint64_t tsc_hz(void)
+{
+	struct timespec a, b, nap = { 0, 50000000 };
+	uint64_t start;
+
+	clock_gettime(CLOCK_MONOTONIC, &a);
+	start = __builtin_ia32_rdtsc();
+	nanosleep(&nap, NULL);
+	clock_gettime(CLOCK_MONOTONIC, &b);
+	return (__builtin_ia32_rdtsc() - start) * 1000000000ull /
+	       (uint64_t)((b.tv_sec - a.tv_sec) * 1000000000ll + b.tv_nsec - a.tv_nsec);
 }
 
 static unsigned forward(struct side *from, struct side *to)
@@ -80,11 +91,10 @@ static void run_round(struct side *s, struct meter *m)
 	for (int i = 0; i < 2; i++)
 		if (s[i].again)
 			s[i].again = s[i].p->ops->notify(s[i].p);
-	m->rounds++;
-	if (!n)
-		return;
-	m->packets += n;
-	m->busy += __builtin_ia32_rdtsc() - start;
+	meter_round(m, start, __builtin_ia32_rdtsc(), n);
+	if (!n && rest)
+		for (uint64_t t = __builtin_ia32_rdtsc() + rest; __builtin_ia32_rdtsc() < t; )
+			__builtin_ia32_pause();
 }
 
 static int make_port(struct side *s, const char *path, struct poller *poller)
@@ -127,9 +137,9 @@ int main(int argc, char **argv)
 {
 	uint64_t end = argc > 3 ? now_ms() + 1000 * strtoull(argv[3], NULL, 0) : UINT64_MAX;
 	struct side s[2] = { { .p = NULL } };
-	struct meter m = { 0 }, last = { 0 };
+	static struct meter m;
 	struct poller *poller;
-	uint64_t shown = now_ms();
+	uint64_t shown = now_ms(), hz = tsc_hz();
 
 	log_init(getenv("PODPCI_LOG"));
 	if (argc < 3 || poller_new(&poller) < 0 || guard_install() < 0)
@@ -141,6 +151,8 @@ int main(int argc, char **argv)
 	for (int i = 0; i < 2; i++)
 		if (make_port(&s[i], argv[1 + i], poller) < 0)
 			return 1;
+	rest = getenv("REST") ? strtoull(getenv("REST"), NULL, 0) : 0;
+	meter_reset(&m, hz, __builtin_ia32_rdtsc());
 	while (!over && now_ms() < end) {
 		uint64_t now = now_ms();
 
@@ -151,14 +163,8 @@ int main(int argc, char **argv)
 			run_round(s, &m);
 		if (now - shown < 1000)
 			continue;
-		if (m.packets != last.packets)
-			printf("%.2f Mpps %.1f cycles/packet %.1f packets/round\n",
-			       (double)(m.packets - last.packets) / (double)(now - shown) / 1e3,
-			       (double)(m.busy - last.busy) / (double)(m.packets - last.packets),
-			       (double)(m.packets - last.packets) /
-			       (double)(m.rounds - last.rounds));
-		fflush(stdout);
-		last = m;
+		meter_print(&m, "podpci");
+		meter_reset(&m, hz, __builtin_ia32_rdtsc());
 		shown = now;
 	}
 	show_counters(s);
