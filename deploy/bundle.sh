@@ -14,14 +14,15 @@ umask 022
 bundle=$1
 shift
 here=$(cd "$(dirname "$0")" && pwd)
-mounts= env='"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/tmp", "TERM=dumb"' args=
+mounts='' env='"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/tmp", "TERM=dumb"' args=''
 
 mount_entry() {	# DESTINATION TYPE SOURCE OPTIONS...
 	local d=$1 t=$2 s=$3 o
 	shift 3
 	o=$(printf ', "%s"' "$@")
 	mounts+=",
-		{ \"destination\": \"$d\", \"type\": \"$t\", \"source\": \"$s\", \"options\": [ ${o:2} ] }"
+		{ \"destination\": \"$d\", \"type\": \"$t\", \"source\": \"$s\",
+		  \"options\": [ ${o:2} ] }"
 }
 
 quote() {	# a JSON string (RFC 8259, 7)

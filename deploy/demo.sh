@@ -135,9 +135,10 @@ rates() {
 		sleep 1
 		read -r r1 t1 < <(sample pod)
 		now=$(now_us)
-		printf '    %ss   pod to host %s%6s%s   host to pod %s%6s%s   million packets a second\n' \
-			"$i" "$green" "$(mpps $((t1 - t0)) $((now - at)))" "$off" \
+		printf '    %ss   pod to host %s%6s%s   host to pod %s%6s%s   ' "$i" \
+			"$green" "$(mpps $((t1 - t0)) $((now - at)))" "$off" \
 			"$green" "$(mpps $((r1 - r0)) $((now - at)))" "$off"
+		echo "million packets a second"
 		r0=$r1 t0=$t1 at=$now
 	done
 	GOT=$((GOT + r1)) SENT=$((SENT + t1))

@@ -118,10 +118,11 @@ run_vu() {	# split|packed
 }
 
 run_pod() {
-	[ -n "${STAND_IN:-}" ] && exec "$TRAFFIC" -l 1 --no-pci --single-file-segments --file-prefix \
-		pod --log-level=error --vdev \
-		"net_virtio_user0,path=${SOCKET[pod]},packed_vq=$([ "$1" = split ]; echo $?)"
-	NET=("socket=${SOCKET[pod]},packed=$([ "$1" = packed ] && echo on || echo off)")
+	local socket=${SOCKET[pod]}
+	[ -n "${STAND_IN:-}" ] && exec "$TRAFFIC" -l 1 --no-pci --single-file-segments \
+		--file-prefix pod --log-level=error \
+		--vdev "net_virtio_user0,path=$socket,packed_vq=$([ "$1" = split ]; echo $?)"
+	NET=("socket=$socket,packed=$([ "$1" = packed ] && echo on || echo off)")
 	pod "$TRAFFIC" -l 1 --file-prefix pod --log-level=error
 }
 

@@ -99,6 +99,8 @@ started_with() {	# KB
 	)
 }
 
+REASONS='podpci: |too many open|cannot allocate|notifier|open (sysfs|dir)'
+
 # A port attached when the process is short of something works or is refused with the reason;
 # later it works, unless EAL cannot try again (it forgets a callback of its first, failed try) or
 # panics (its interrupt thread takes no refusal of an epoll instance).
@@ -107,7 +109,7 @@ attached_with() {	# OPTION VALUE
 	local rc=$?
 	cat "$T/pod.log"
 	grep -q '"event":"refused"' "$T/pod.log" &&
-		! grep -aiE 'podpci: |too many open|cannot allocate|notifier|open (sysfs|dir)' "$T/pod.log" &&
+		! grep -aiE "$REASONS" "$T/pod.log" &&
 		{ echo "nobody said why"; return 1; }
 	grep -aq 'Could not install memory event callback' "$T/pod.log" && [ $rc = 1 ] && return
 	grep -aq 'PANIC in eal_intr_thread_main' "$T/pod.log" && return

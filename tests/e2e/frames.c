@@ -36,13 +36,14 @@ struct list {
 
 static struct opts {
 	unsigned count, window, ports, desc, timeout_ms, wait_ms, pool, cycles, late_mb, linger_ms;
-	unsigned spare_fds, spare_kb;
+	unsigned attaches, spare_fds, spare_kb;
 	struct list sizes, queues;
 	bool scatter, rx_interrupt, lsc, hold, restart_first;
 	const char *attach;
 } opts = {
 	.count = 100000, .window = 128, .ports = 1, .timeout_ms = 2000, .wait_ms = 3000,
-	.pool = 16384, .spare_fds = -1u, .spare_kb = -1u, .sizes = { 1, { 64 } }, .queues = { 1, { 1 } },
+	.pool = 16384, .attaches = 1, .spare_fds = -1u, .spare_kb = -1u,
+	.sizes = { 1, { 64 } }, .queues = { 1, { 1 } },
 };
 
 enum kind { FLAG, NUMBER, LIST, TEXT };
@@ -70,8 +71,9 @@ static const struct row {
 	ROW("--cycles", NUMBER, cycles, "stop, (re)configure and start this often, with traffic"),
 	ROW("--mempool-late", NUMBER, late_mb, "MB of buffers allocated after start and sent from"),
 	ROW("--restart-first", FLAG, restart_first, "restart port 0 while the others carry on"),
-	ROW("--detach-attach", TEXT, attach, "remove and probe port 0 again (devargs, '' its name)"),
-	ROW("--spare-fds", NUMBER, spare_fds, "with --detach-attach: first with so few descriptors"),
+	ROW("--detach-attach", TEXT, attach, "remove and probe port 0 again (devargs or '')"),
+	ROW("--attaches", NUMBER, attaches, "so often"),
+	ROW("--spare-fds", NUMBER, spare_fds, "when attaching: first with so few descriptors"),
 	ROW("--spare-kb", NUMBER, spare_kb, "and with so little address space"),
 	ROW("--hold", FLAG, hold, "run until SIGTERM, a line a second"),
 #undef ROW
@@ -169,8 +171,8 @@ static int port_up(unsigned port)
 	}
 	rte_eth_macaddr_get(port, &mac);
 	snprintf(more, sizeof(more), ",\"driver\":\"%s\",\"name\":\"%s\",\"link\":%d,"
-		 "\"pid\":%d,\"mac\":\"" RTE_ETHER_ADDR_PRT_FMT "\"", port_driver(port), port_name(port), port_link(port),
-		 getpid(), RTE_ETHER_ADDR_BYTES(&mac));
+		 "\"pid\":%d,\"mac\":\"" RTE_ETHER_ADDR_PRT_FMT "\"", port_driver(port),
+		 port_name(port), port_link(port), getpid(), RTE_ETHER_ADDR_BYTES(&mac));
 	event("ready", port, more);
 	return 0;
 }
@@ -255,9 +257,19 @@ static bool phases(void)
 	return ok;
 }
 
+static void ledger_report(unsigned cycles, const struct port_ledger *from)
+{
+	struct port_ledger now;
+
+	port_ledger(&now);
+	printf("{\"cycles\":%u,\"fds\":%d,\"maps\":%d,\"rss_kb\":%ld,\"huge_kb\":%ld}\n", cycles,
+	       (int)(now.fds - from->fds), (int)(now.maps - from->maps),
+	       (long)(now.rss_kb - from->rss_kb), (long)(now.huge_kb - from->huge_kb));
+}
+
 static bool cycles(void)
 {
-	struct port_ledger warm, end;
+	struct port_ledger warm;
 	bool ok = true;
 
 	for (unsigned i = 0; i < opts.cycles && ok && !stop; i++) {
@@ -272,10 +284,7 @@ static bool cycles(void)
 		}
 		ok &= port_wait_link(0, opts.wait_ms);
 	}
-	port_ledger(&end);
-	printf("{\"cycles\":%u,\"fds\":%d,\"maps\":%d,\"rss_kb\":%ld,\"huge_kb\":%ld}\n",
-	       opts.cycles, (int)(end.fds - warm.fds), (int)(end.maps - warm.maps),
-	       (long)(end.rss_kb - warm.rss_kb), (long)(end.huge_kb - warm.huge_kb));
+	ledger_report(opts.cycles, &warm);
 	return ok;
 }
 
@@ -283,7 +292,7 @@ static bool mempool_late(void)
 {
 	const unsigned per = RTE_MBUF_DEFAULT_BUF_SIZE + 256;	/* with its headers */
 
-	late = rte_pktmbuf_pool_create("late", opts.late_mb * (1u << 20) / per, 256, 0,
+	late = rte_pktmbuf_pool_create("late", opts.late_mb * (1u << 20) / per, 0, 0,
 				       RTE_MBUF_DEFAULT_BUF_SIZE, rte_socket_id());
 	if (!late)
 		return false;
@@ -330,6 +339,7 @@ static bool attach_short(const char *name)
 
 static bool detach_attach(void)
 {
+	struct port_ledger warm;
 	char name[64];
 
 	snprintf(name, sizeof(name), "%s", port_name(0));
@@ -338,6 +348,14 @@ static bool detach_attach(void)
 	event("detached", 0, "");
 	if (!attach_short(name) || !attach(name))
 		return false;
+	for (unsigned i = 1; i < opts.attaches; i++) {
+		if (i == RTE_MIN(5u, opts.attaches / 2))
+			port_ledger(&warm);
+		if (!detach() || !attach(name))
+			return false;
+	}
+	if (opts.attaches > 1)
+		ledger_report(opts.attaches, &warm);
 	flows_init();
 	return phases();
 }
@@ -483,7 +501,8 @@ int main(int argc, char **argv)
 			opts.ports);
 		return 2;
 	}
-	pool = rte_pktmbuf_pool_create("frames", opts.pool, 256, 0, RTE_MBUF_DEFAULT_BUF_SIZE,
+	/* No cache: every buffer has its turn, wherever its memory lies. */
+	pool = rte_pktmbuf_pool_create("frames", opts.pool, 0, 0, RTE_MBUF_DEFAULT_BUF_SIZE,
 				       rte_socket_id());
 	if (!pool)
 		return 2;

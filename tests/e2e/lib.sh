@@ -27,7 +27,8 @@ if [ -z "${E2E_DIR:-}" ]; then
 	[ "$free" -ge 640 ] || skip_all "needs 640 free 2 MB hugepages, has $free"
 	E2E_DIR=$(mktemp -d /tmp/pe.XXXXXX) || exit 1
 	trap 'rm -rf "$E2E_DIR"' EXIT
-	trap 'kill "$inner" 2>/dev/null; exit 143' INT TERM HUP
+	# unshare(1) lets no other signal in; its death takes the rest along.
+	trap 'kill -KILL "$inner" 2>/dev/null; exit 143' INT TERM HUP
 	E2E_DIR=$E2E_DIR unshare -m -p --propagation private --fork --kill-child --mount-proc \
 		"$BASH" "$0" "$@" &
 	inner=$!
@@ -45,7 +46,8 @@ PODPCI=$B/bin/podpci
 FAILED=0
 declare -A PID=() STDIN=() MARK=()
 
-for part in ${PARTS:-tests/e2e/frames} $([ -n "${STAND_IN:-}" ] || echo bin/podpci lib/libpodpci.so); do
+[ -n "${STAND_IN:-}" ] || product="bin/podpci lib/libpodpci.so"
+for part in ${PARTS:-tests/e2e/frames} ${product:-}; do
 	[ -e "$B/$part" ] || skip_all "$B/$part is not built"
 done
 
@@ -152,11 +154,12 @@ backend() {
 	done
 	shift
 	mark "$name"
-	start "$name" stdbuf -oL dpdk-testpmd --lcores '0@0,1@0' --no-pci --in-memory --single-file-segments \
-		-m 160 --file-prefix "$name" "${vdevs[@]}" -- --total-num-mbufs=20000 \
-		--mbcache=128 --rxq="$queues" --txq="$queues" --port-topology=loop \
-		--disable-link-check --no-flush-rx --forward-mode=io -a "$@"
-	until_true 10 log_has "$name" "Press enter|Error|EXIT" && alive "$name" && return
+	start "$name" stdbuf -oL dpdk-testpmd --lcores '0@0,1@0' --no-pci --in-memory \
+		--single-file-segments -m 160 --file-prefix "$name" "${vdevs[@]}" -- \
+		--total-num-mbufs=20000 --mbcache=128 --rxq="$queues" --txq="$queues" \
+		--port-topology=loop --disable-link-check --no-flush-rx --forward-mode=io -a "$@"
+	until_true 10 log_has "$name" "Press enter|Error|EXIT" && alive "$name" &&
+		return
 	log "$name" | tail -n 20
 	return 1
 }

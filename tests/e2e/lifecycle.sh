@@ -24,8 +24,8 @@ pod_dies() {
 	until_true 1 holds "$before" || holds "$before"
 }
 
-cycles() {
-	frames --count 1000 --cycles 100 --queues 2 >"$T/pod.log" 2>&1 ||
+nothing_grows() {	# FRAMES-OPTIONS
+	frames --count 1000 --queues 2 "$@" >"$T/pod.log" 2>&1 ||
 		{ tail -n 5 "$T/pod.log"; return 1; }
 	grep '"cycles"' "$T/pod.log"
 	le "$(json fds)" 0 "descriptors more" && le "$(json maps)" 1 "mappings more" &&
@@ -51,11 +51,14 @@ check "a first pod" frames --count 1000
 for packed in off on; do
 	NET=("socket=$T/s,queues=2,packed=$packed")
 	check "packed=$packed: what a killed pod leaves is given back in 1 s" pod_dies
-	check "packed=$packed: 100 stops, reconfigurations and starts grow nothing" cycles
+	check "packed=$packed: 100 stops, reconfigurations and starts grow nothing" \
+		nothing_grows --cycles 100
 done
 check "the next pod is served" frames --count 1000
+check "nor do they with a link state interrupt" nothing_grows --cycles 50 --lsc
 devargs=
 [ -n "${STAND_IN:-}" ] && devargs=net_virtio_user0,path=$T/s,queues=2
 check "detached, attached and traffic again" frames --count 1000 --detach-attach "$devargs"
+check "30 times over, and nothing grows" nothing_grows --detach-attach "$devargs" --attaches 30
 [ -n "${STAND_IN:-}" ] || check "the same through stock testpmd's commands" attach_again
 finish

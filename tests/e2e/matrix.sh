@@ -6,6 +6,7 @@
 . "$(dirname "$0")/lib.sh"
 
 VERSION_1=32 PACKED=34 MRG=15 MQ=22
+declare -A WORD=([off]=0 [on]=1)
 
 # bit NUMBER WANTED(0|1) in what the back-end last agreed to
 bit() {
@@ -18,8 +19,9 @@ row() {	# MODE PACKED MRG PAIRS
 	NET=("socket=$T/s,mode=$1,packed=$2,mrg=$3,queues=$4")
 	frames --count 100000 --sizes 64,1514 --queues "$4" || return
 	[ -n "${STAND_IN:-}" ] && return
-	bit $VERSION_1 $([ "$1" = legacy ]; echo $?) && bit $PACKED $([ "$2" = off ]; echo $?) &&
-	bit $MRG $([ "$3" = off ]; echo $?) && bit $MQ $([ "$4" = 1 ]; echo $?)
+	local modern=1 packed=${WORD[$2]} mrg=${WORD[$3]}
+	[ "$1" = legacy ] && modern=0
+	bit $VERSION_1 $modern && bit $PACKED "$packed" && bit $MRG "$mrg" && bit $MQ $(($4 > 1))
 }
 
 backend be "iface=$T/s,queues=2" || skip_all "the back-end does not start"

@@ -18,7 +18,7 @@ NET=("socket=$T/s")
 while IFS='|' read -r name eal args; do
 	read -ra EAL <<<"$eal"
 	# shellcheck disable=SC2086
-	check "$name" frames --count 20000 $args
+	check "$name" frames --count 60000 $args
 done <<-'END'
 	no option at all|
 	-m|-m 256

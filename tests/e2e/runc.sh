@@ -12,7 +12,7 @@ CONTAINER=podpci-e2e-$$
 # container OPTIONS-OF-BUNDLE -- COMMAND...
 container() {
 	rm -rf "$T/tree" "$T/bundle"
-	"$PODPCI" sysfs --net "socket=$T/sock/s,mac=52:54:00:12:34:56" "$T/tree" >"$T/plan" || return
+	"$PODPCI" sysfs --net "socket=$T/sock/s" "$T/tree" >"$T/plan" || return
 	"$ROOT/deploy/bundle.sh" "$T/bundle" "$T/sock:$T/sock" "$@" <"$T/plan" || return
 	exec_or_run runc --root "$T/runc" run -b "$T/bundle" $CONTAINER
 }
@@ -35,7 +35,8 @@ without_privileges() {
 	container -- sh -c '[ "$(id -u)" = 1000 ] && env -u LD_PRELOAD test ! -e /dev/vfio &&
 		grep -E "CapEff:.*0000000000000000" /proc/self/status &&
 		grep -E "CapBnd:.*0000000000000000" /proc/self/status &&
-		grep -E "NoNewPrivs:.*1" /proc/self/status && grep -E "Seccomp:.*2" /proc/self/status &&
+		grep -E "NoNewPrivs:.*1" /proc/self/status &&
+		grep -E "Seccomp:.*2" /proc/self/status &&
 		! touch /usr/x'
 }
 
@@ -64,6 +65,6 @@ check "and again after the back-end was killed" eval \
 	'backend be "iface=$T/sock/s,queues=2" && until_true 5 log_has pod "\"resume\""'
 runc --root "$T/runc" kill $CONTAINER TERM
 wait "${PID[pod]}"
-check "and no buffer is lost" eval \
-	'[ "$(json buffers_before)" -gt 0 ] && [ "$(json buffers_before)" = "$(json buffers_after)" ]'
+check "and no buffer is lost" test "$(json buffers_before)" = "$(json buffers_after)" -a \
+	"$(json buffers_after)"
 finish

@@ -12,7 +12,7 @@ both_ports() {
 }
 
 port_flows() {	# PORT: it stalled and resumes, or never stalled and goes on
-	! log pod | grep -a "\"event\":\"\(stall\|resume\)\",\"port\":$1" | tail -n 1 | grep -q stall &&
+	! log pod | grep -aE "\"(stall|resume)\",\"port\":$1" | tail -n 1 | grep -q stall &&
 		log_has pod '"second".*"received":[1-9]'
 }
 
