@@ -15,7 +15,19 @@ RUN_COUNTS=$(mktemp)
 LOG=$(mktemp)
 export RUN_COUNTS B
 trap 'rm -f "$RUN_COUNTS" "$LOG"' EXIT
-trap 'exit 130' INT TERM HUP
+# Nothing goes on behind our back: a signal ends what is running, at once.
+CHILD=
+trap '[ -z "$CHILD" ] || kill -TERM $CHILD; exit 130' INT TERM HUP
+
+go() {	# COMMAND...
+	local rc
+	"$@" &
+	CHILD=$!
+	wait $CHILD
+	rc=$?
+	CHILD=
+	return $rc
+}
 
 seconds() {
 	local now=${EPOCHREALTIME/[.,]/}
@@ -31,7 +43,7 @@ stage() {
 one() {
 	local name=$1 start=${EPOCHREALTIME/[.,]/}
 	shift
-	if "$@" >"$LOG" 2>&1; then
+	if go "$@" >"$LOG" 2>&1; then
 		printf 'ok   %-45s %s s\n' "$name" "$(seconds "$start")"
 		echo 1 0 0 >>"$RUN_COUNTS"
 		return 0
@@ -59,9 +71,9 @@ list() {
 threads_run() {
 	[ $# -gt 0 ] || return 0
 	if setarch -R true 2>/dev/null; then
-		setarch -R tests/check/run-tests.sh -t tsan "$@"
+		go setarch -R tests/check/run-tests.sh -t tsan "$@"
 	else
-		tests/check/run-tests.sh -t tsan "$@"
+		go tests/check/run-tests.sh -t tsan "$@"
 	fi
 }
 
@@ -71,7 +83,7 @@ export UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
 export TSAN_OPTIONS=halt_on_error=0:second_deadlock_stack=1
 
 stage "setup"
-deploy/setup.sh || echo "setup: incomplete; going on with what is there"
+go deploy/setup.sh || echo "setup: incomplete; going on with what is there"
 
 stage "build"
 build "gcc" B="$B" all tests
@@ -86,7 +98,7 @@ one "tidy" tests/check/tidy.sh
 export TEST_TIMEOUT=90
 stage "unit and wire tests under AddressSanitizer and UBSan"
 read -ra programs < <(list programs B="$B/asan")
-tests/check/run-tests.sh -t asan "${programs[@]}"
+go tests/check/run-tests.sh -t asan "${programs[@]}"
 
 stage "tests with threads under ThreadSanitizer"
 read -ra programs < <(list threaded B="$B/tsan")
@@ -94,10 +106,10 @@ threads_run "${programs[@]}"
 
 export TEST_TIMEOUT=240
 stage "the preload library"
-"$MAKE" --no-print-directory -s B="$B" shim
+go "$MAKE" --no-print-directory -s B="$B" shim
 
 stage "end to end"
-"$MAKE" --no-print-directory -s B="$B" e2e
+go "$MAKE" --no-print-directory -s B="$B" e2e
 
 awk -v took="$(seconds "$BEGAN")" '
 	{ p += $1; f += $2; s += $3 }
