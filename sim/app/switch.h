@@ -23,6 +23,7 @@
 
 struct err;
 struct sw;
+struct tap_lane;
 
 struct sw_opts {
 	struct workers_opts workers;
@@ -43,6 +44,7 @@ struct sw_port {
 	struct port *port;		/* the workers' */
 	uint64_t announced;		/* address its peer asked us to learn; atomic, 0: none */
 	struct sw *sw;
+	struct tap_lane *lane;		/* a pool's own queue of an uplink; NULL */
 	/* addresses fixed here: allowed sources of a port, owned pairs of a pool */
 	unsigned npairs;
 	struct sw_pair { uint8_t mac[6]; uint16_t vlan; } pair[L2_PORT_MACS_MAX * 4];
@@ -62,6 +64,7 @@ struct sw_kind {
 	const char *name;
 	int (*make)(struct sw *s, struct sw_port *p, const Podpci__Port *m, struct err *e);
 	uint32_t flags;			/* of its l2_conf, unless told otherwise */
+	bool lanes, steers;		/* can have a lane; gives them */
 };
 
 int  sw_new(struct sw **s, const struct sw_opts *o, struct err *e);
@@ -105,6 +108,15 @@ void sw_show_workers(struct sw *s, struct ctl_call *c);
 /* All counters as Prometheus text, from malloc; NULL without memory. */
 char *sw_metrics(struct sw *s);
 void sw_show_metrics(struct sw *s, struct ctl_call *c);
+
+/* ---- sim/app/switch_lane.c: queues of an uplink */
+/* Gives the port a lane or takes it away, as its configuration wants it now. */
+void sw_lane_update(struct sw *s, struct sw_port *p);
+void sw_lane_close(struct sw *s, struct sw_port *p);
+/* One of its addresses comes or goes. */
+void sw_lane_pair(struct sw_port *p, const uint8_t mac[6], uint16_t vlan, bool on);
+/* An uplink has come, or is about to go. */
+void sw_lanes_of(struct sw *s, const struct sw_port *up, bool open);
 
 /* ---- sim/app/switch_pool.c: VMDq commands */
 int  sw_pool_add(struct sw *s, const Podpci__Pool *m, struct err *e);

@@ -3,11 +3,14 @@
 // pkg-config: libseccomp
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/bpf.h>
 #include <linux/capability.h>
+#include <linux/if_tun.h>
 #include <seccomp.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -74,20 +77,24 @@ static const int allowed[] = {
 	SCMP_SYS(set_robust_list),
 };
 
-/* Read-only opens: the configuration file again on SIGHUP, /proc for libc. */
-static int allow_opens(scmp_filter_ctx c)
-{
-	const struct scmp_arg_cmp read_only = {
-		.arg = 2, .op = SCMP_CMP_MASKED_EQ, .datum_a = O_ACCMODE, .datum_b = O_RDONLY,
-	};
-
-	return seccomp_rule_add_array(c, SCMP_ACT_ALLOW, SCMP_SYS(openat), 1, &read_only);
-}
+/* Calls of which one form only is allowed, by the value of one argument. */
+static const struct {
+	int call;
+	struct scmp_arg_cmp arg;
+} narrow[] = {
+	/* local sockets; the one for metrics is there already */
+	{ SCMP_SYS(socket), { .arg = 0, .op = SCMP_CMP_EQ, .datum_a = AF_UNIX } },
+	/* reading only: the configuration file again on SIGHUP, /proc for libc */
+	{ SCMP_SYS(openat), { .arg = 2, .op = SCMP_CMP_MASKED_EQ, .datum_a = O_ACCMODE,
+			      .datum_b = O_RDONLY } },
+	/* where an uplink's frames go, and what they may lack */
+	{ SCMP_SYS(bpf), { .arg = 0, .op = SCMP_CMP_EQ, .datum_a = BPF_MAP_UPDATE_ELEM } },
+	{ SCMP_SYS(bpf), { .arg = 0, .op = SCMP_CMP_EQ, .datum_a = BPF_MAP_DELETE_ELEM } },
+	{ SCMP_SYS(ioctl), { .arg = 1, .op = SCMP_CMP_EQ, .datum_a = TUNSETOFFLOAD } },
+};
 
 static int filter(struct err *e)
 {
-	/* Local sockets only; the one for metrics is there already. */
-	const struct scmp_arg_cmp local = { .op = SCMP_CMP_EQ, .datum_a = AF_UNIX };
 	scmp_filter_ctx c = seccomp_init(SCMP_ACT_KILL_PROCESS);
 	int rc;
 
@@ -96,10 +103,8 @@ static int filter(struct err *e)
 	rc = seccomp_attr_set(c, SCMP_FLTATR_CTL_TSYNC, 1);
 	for (size_t i = 0; i < sizeof(allowed) / sizeof(allowed[0]) && !rc; i++)
 		rc = seccomp_rule_add(c, SCMP_ACT_ALLOW, allowed[i], 0);
-	if (!rc)
-		rc = seccomp_rule_add_array(c, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1, &local);
-	if (!rc)
-		rc = allow_opens(c);
+	for (size_t i = 0; i < sizeof(narrow) / sizeof(narrow[0]) && !rc; i++)
+		rc = seccomp_rule_add_array(c, SCMP_ACT_ALLOW, narrow[i].call, 1, &narrow[i].arg);
 	if (!rc)
 		rc = seccomp_load(c);
 	seccomp_release(c);

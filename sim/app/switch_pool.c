@@ -40,6 +40,7 @@ int sw_pair_add(struct sw *s, struct sw_port *p, const uint8_t mac[6], uint16_t 
 			       "belongs to another port" : strerror(-rc));
 	memcpy(p->pair[p->npairs].mac, mac, 6);
 	p->pair[p->npairs++].vlan = vlan;
+	sw_lane_pair(p, mac, vlan, true);
 	return 0;
 }
 
@@ -49,6 +50,7 @@ int sw_pair_del(struct sw *s, struct sw_port *p, const uint8_t mac[6], uint16_t 
 	for (unsigned i = 0; i < p->npairs; i++) {
 		if (memcmp(p->pair[i].mac, mac, 6) || p->pair[i].vlan != vlan)
 			continue;
+		sw_lane_pair(p, mac, vlan, false);
 		l2_mac_del(s->l2, p->id, mac, vlan);
 		p->pair[i] = p->pair[--p->npairs];
 		return 0;
@@ -60,6 +62,7 @@ void sw_pairs_clear(struct sw *s, struct sw_port *p)
 {
 	while (p->npairs) {
 		p->npairs--;
+		sw_lane_pair(p, p->pair[p->npairs].mac, p->pair[p->npairs].vlan, false);
 		l2_mac_del(s->l2, p->id, p->pair[p->npairs].mac, p->pair[p->npairs].vlan);
 	}
 }

@@ -12,6 +12,7 @@
 #include "sim/app/switch.h"
 #include "sim/backend/pcap.h"
 #include "sim/backend/tap.h"
+#include "sim/backend/tap_lane.h"
 #include "sim/core/err.h"
 #include "sim/core/log.h"
 
@@ -62,10 +63,14 @@ void sw_ports_events(struct sw *s)
 			look_into(s, &s->port[i]);
 }
 
-/* Workers release a batch before they look for the next. */
+/* Workers release a batch before they look for the next; a lane may hold on to memory. */
 static void on_drain(struct port *p)
 {
-	(void)p;
+	const struct sw_port *sp = p->owner;
+	struct tap_lane *l = port_load(sp->lane);
+
+	if (l)
+		tap_lane_drain(l);
 }
 
 static const struct port_host host = {
@@ -95,7 +100,7 @@ static int make_tap(struct sw *s, struct sw_port *p, const Podpci__Port *m, stru
 {
 	struct tap_config cfg = {
 		.name = p->name, .dev = p->dev, .queues = p->queues, .mtu = m->mtu,
-		.address = m->address, .bridge = m->bridge,
+		.address = m->address, .bridge = m->bridge, .steer = p->queues > 1,
 	};
 
 	(void)s;
@@ -122,10 +127,10 @@ static int make_null(struct sw *s, struct sw_port *p, const Podpci__Port *m, str
 
 /* What a kind is unless told otherwise: a TAP leads out, a capture file only listens. */
 static const struct sw_kind kinds[] = {
-	{ "vhost", make_vhost, 0 },
-	{ "tap",   make_tap, L2_UPLINK },
-	{ "pcap",  make_pcap, L2_MIRROR },
-	{ "null",  make_null, 0 },
+	{ .name = "vhost", .make = make_vhost, .lanes = true },
+	{ .name = "tap", .make = make_tap, .flags = L2_UPLINK, .steers = true },
+	{ .name = "pcap", .make = make_pcap, .flags = L2_MIRROR },
+	{ .name = "null", .make = make_null },
 };
 
 static const struct sw_kind *kind_find(const char *name)
@@ -269,6 +274,7 @@ int sw_port_conf(struct sw *s, struct sw_port *p, struct l2_conf *c, struct err 
 	was = l2_port_set(s->l2, p->id, c);
 	workers_grace(s->w);
 	free(was);
+	sw_lane_update(s, p);
 	return 0;
 }
 
@@ -344,8 +350,11 @@ static int fill_port(struct sw_port *p, const Podpci__Port *m, struct err *e)
 
 void sw_port_del(struct sw *s, struct sw_port *p)
 {
-	struct l2_conf *c = l2_port_set(s->l2, p->id, NULL);
+	struct l2_conf *c;
 
+	sw_lane_close(s, p);
+	sw_lanes_of(s, p, false);
+	c = l2_port_set(s->l2, p->id, NULL);
 	p->npairs = 0;			/* they went with the port */
 	workers_del(s->w, p->id);	/* waits until nobody reads c any more */
 	free(c);
@@ -395,6 +404,7 @@ int sw_port_add(struct sw *s, const Podpci__Port *m, struct err *e)
 		return rc;
 	}
 	p->used = true;
+	sw_lanes_of(s, p, true);
 	log_info("switch", "port=%s event=added kind=%s", p->name, p->kind->name);
 	return 0;
 }

@@ -7,6 +7,7 @@
 #include <linux/virtio_config.h>
 
 #include "sim/app/switch.h"
+#include "sim/backend/tap_lane.h"
 
 #define FDB_ROWS 256			/* addresses per message */
 #define LIST_MAX 4096			/* bytes of a VLAN list shown */
@@ -146,6 +147,7 @@ static void put(struct counters *k, const char *prefix, const char *name, uint64
 static void port_counters(struct sw *s, const struct sw_port *p, struct counters *k)
 {
 	uint64_t row[PORT_COUNTERS] = { 0 };
+	struct tap_lane_counters lane = { 0 };
 	struct l2_counters l2;
 
 	k->n = 0;
@@ -162,6 +164,14 @@ static void port_counters(struct sw *s, const struct sw_port *p, struct counters
 	put(k, "", "forwarded", l2.cause[L2_FORWARD]);
 	for (unsigned i = L2_FORWARD + 1; i < L2_CAUSES; i++)
 		put(k, "drop_", l2_cause_name(i), l2.cause[i]);
+	if (p->lane)
+		tap_lane_counters(p->lane, &lane);
+	put(k, "lane_", "frames", lane.frames);
+	put(k, "lane_", "bounced", lane.bounced);
+	put(k, "lane_", "copied_bytes", lane.copied_bytes);
+	put(k, "lane_", "waits", lane.waits);
+	put(k, "lane_", "dropped", lane.dropped);
+	put(k, "lane_", "enters", lane.enters);
 }
 
 static void stats_row(struct sw *s, const struct sw_port *p, struct ctl_call *c)
@@ -269,7 +279,7 @@ static void pool_row(struct sw *s, const struct sw_port *p, struct ctl_call *c)
 	const struct l2_conf *conf = l2_port_conf(s->l2, p->id);
 	static char macs[sizeof(p->pair) / sizeof(p->pair[0])][32];
 	char *list[sizeof(p->pair) / sizeof(p->pair[0])];
-	char vlans[LIST_MAX], accept[80];
+	char vlans[LIST_MAX], accept[80], queue[16];
 
 	if (!(conf->flags & L2_POOL))
 		return;
@@ -289,6 +299,10 @@ static void pool_row(struct sw *s, const struct sw_port *p, struct ctl_call *c)
 	row.accept = accept;
 	OPT(row, spoofcheck, !!(conf->flags & L2_CHECK_MAC));
 	OPT(row, is_default, l2_unknown_get(s->l2) == (int)p->id);
+	if (p->lane) {
+		snprintf(queue, sizeof(queue), "%u", tap_lane_queue(p->lane));
+		row.queue = queue;
+	}
 	r.n_pool = 1;
 	r.pool = rows;
 	ctl_call_rows(c, &r);

@@ -5,6 +5,8 @@
 
 #include <liburing.h>
 
+#include <linux/if_tun.h>
+
 #include "sim/backend/poller.h"
 #include "sim/backend/port.h"
 #include "sim/backend/tap.h"
@@ -16,6 +18,10 @@ struct tap_queue {
 	struct poller_source src;	/* first: from the source to its queue */
 	struct tap *t;
 	int fd;
+	bool ringed;
+	struct io_uring in;		/* whoever reads the queue: the port's owner, or a lane's */
+	bool lent;			/* to a lane; control thread only */
+	unsigned offloads;		/* TUN_F_*: what the lane's receiver can take */
 	uint8_t *buf;			/* TAP_BURST of TAP_BUF bytes */
 	unsigned depth;			/* reads to post next time */
 	unsigned empty, skip;		/* times nothing was there; takes to leave out */
@@ -26,11 +32,15 @@ struct tap {
 	struct port p;			/* first */
 	struct poller *poller;
 	unsigned queues;
+	unsigned shared;		/* queues the port itself reads; lanes have the others */
+	unsigned mtu;
+	struct steer *steer;		/* NULL: the kernel spreads frames as it likes */
 	bool uring;
 	int rw_flags;
-	struct io_uring in;		/* the owner's */
 	struct io_uring out;		/* under out_lock: anybody's who gives */
 	uint32_t out_lock;
+	uint32_t offload_lock;
+	unsigned offloads;		/* TUN_F_*: what the interface hands over now */
 	uint64_t row[PORT_COUNTERS];
 	uint64_t enters, completions;
 	struct tap_queue queue[];
@@ -38,5 +48,23 @@ struct tap {
 
 /* tap_setup.c: opens all queues and configures the interface. On failure the caller frees. */
 int tap_open(struct tap *t, const struct tap_config *cfg, struct err *e);
+/* Says what queue q's reader can take; the interface then hands over what all can. Any thread. */
+int tap_set_offloads(struct tap *t, unsigned q, unsigned offloads);
+#define TAP_OFFLOADS (TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN)
+
+/* ---- tap_uring.c, shared with lanes */
+/* Up to n reads into the queue's own buffers; got[i] is each one's result. */
+void tap_read(struct tap *t, struct tap_queue *k, unsigned n, int *got);
+static inline uint8_t *tap_buffer(const struct tap_queue *k, unsigned i)
+{
+	return k->buf + (size_t)i * TAP_BUF;
+}
+/* Carries out what was queued in the queue's ring, all n of it; results in got[user_data]. */
+void tap_enter(struct tap *t, struct tap_queue *k, unsigned n, int *got);
+/* Makes a frame of a buffer's contents; false: dropped and counted. */
+bool tap_frame(struct tap *t, struct frame *f, const uint8_t *buf, int got);
+/* Learns from a burst of n reads of which `done` found something, the first with result rc. */
+void tap_pace(struct tap_queue *k, unsigned n, unsigned done, int rc);
+bool tap_due(struct tap_queue *k);		/* it is time to try again */
 
 #endif

@@ -17,8 +17,6 @@
 #include "sim/backend/tap_impl.h"
 #include "sim/core/err.h"
 
-#define OFFLOADS (TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN)
-
 static int fail(struct err *e, const char *dev, const char *what)
 {
 	return err_set(e, -errno, "%s: %s: %s%s", dev, what, strerror(errno),
@@ -38,7 +36,7 @@ static int open_queue(const char *dev, bool multi, struct err *e)
 		r.ifr_flags |= IFF_MULTI_QUEUE;
 	snprintf(r.ifr_name, sizeof(r.ifr_name), "%s", dev);
 	if (ioctl(fd, TUNSETIFF, &r) < 0 || ioctl(fd, TUNSETVNETHDRSZ, &size) < 0 ||
-	    ioctl(fd, TUNSETOFFLOAD, OFFLOADS) < 0) {
+	    ioctl(fd, TUNSETOFFLOAD, TAP_OFFLOADS) < 0) {
 		int rc = fail(e, dev, "cannot make the interface");
 
 		close(fd);
@@ -104,6 +102,24 @@ static int bring_up(int s, const char *dev, unsigned mtu, struct err *e)
 		return fail(e, dev, "state");
 	r.ifr_flags |= IFF_UP;
 	return ioctl(s, SIOCSIFFLAGS, &r) < 0 ? fail(e, dev, "cannot bring it up") : 0;
+}
+
+int tap_set_offloads(struct tap *t, unsigned q, unsigned offloads)
+{
+	unsigned all = TAP_OFFLOADS;
+	int rc = 0;
+
+	while (__atomic_exchange_n(&t->offload_lock, 1, __ATOMIC_ACQUIRE))
+		__builtin_ia32_pause();
+	t->queue[q].offloads = offloads;
+	for (unsigned i = 0; i < t->queues; i++)
+		all &= t->queue[i].offloads;
+	if (all != t->offloads)
+		rc = ioctl(t->queue[0].fd, TUNSETOFFLOAD, (unsigned long)all) < 0 ? -errno : 0;
+	if (!rc)
+		__atomic_store_n(&t->offloads, all, __ATOMIC_RELEASE);
+	__atomic_store_n(&t->offload_lock, 0, __ATOMIC_RELEASE);
+	return rc;
 }
 
 int tap_open(struct tap *t, const struct tap_config *cfg, struct err *e)

@@ -10,8 +10,10 @@
 
 #include <linux/virtio_config.h>
 
+#include "sim/backend/steer.h"
 #include "sim/backend/tap_impl.h"
 #include "sim/core/err.h"
+#include "sim/core/log.h"
 
 #define BIT(n) (1ull << (n))
 #define SKIP_MAX 64			/* rounds a silent queue is left alone */
@@ -32,40 +34,40 @@ static struct tap *tap_of(struct port *p)
 
 /* ---- reading ------------------------------------------------------------------------------- */
 
-static uint8_t *buffer(const struct tap_queue *k, unsigned i)
-{
-	return k->buf + (size_t)i * TAP_BUF;
-}
-
-/* Up to n reads, in order and without waiting; got[i] is each one's result. */
-static void read_uring(struct tap *t, struct tap_queue *k, unsigned n, int *got)
+void tap_enter(struct tap *t, struct tap_queue *k, unsigned n, int *got)
 {
 	struct io_uring_cqe *cqe;
 	unsigned head, seen = 0;
 
-	for (unsigned i = 0; i < n; i++) {
-		struct io_uring_sqe *s = io_uring_get_sqe(&t->in);
-
-		io_uring_prep_read(s, k->fd, buffer(k, i), TAP_BUF, 0);
-		s->rw_flags = t->rw_flags;
-		io_uring_sqe_set_data64(s, i);
+	for (unsigned i = 0; i < n; i++)
 		got[i] = -EAGAIN;
-	}
-	if (io_uring_submit_and_wait(&t->in, n) < 0)
+	if (io_uring_submit_and_wait(&k->in, n) < 0)
 		return;
-	io_uring_for_each_cqe(&t->in, head, cqe) {
+	io_uring_for_each_cqe(&k->in, head, cqe) {
 		if (cqe->user_data < n)
 			got[cqe->user_data] = cqe->res;
 		seen++;
 	}
-	io_uring_cq_advance(&t->in, seen);
+	io_uring_cq_advance(&k->in, seen);
 	ADD(t->enters, 1);
+}
+
+static void read_uring(struct tap *t, struct tap_queue *k, unsigned n, int *got)
+{
+	for (unsigned i = 0; i < n; i++) {
+		struct io_uring_sqe *s = io_uring_get_sqe(&k->in);
+
+		io_uring_prep_read(s, k->fd, tap_buffer(k, i), TAP_BUF, 0);
+		s->rw_flags = t->rw_flags;
+		io_uring_sqe_set_data64(s, i);
+	}
+	tap_enter(t, k, n, got);
 }
 
 static void read_plain(struct tap *t, struct tap_queue *k, unsigned n, int *got)
 {
 	for (unsigned i = 0; i < n; i++) {
-		ssize_t len = read(k->fd, buffer(k, i), TAP_BUF);
+		ssize_t len = read(k->fd, tap_buffer(k, i), TAP_BUF);
 
 		got[i] = len < 0 ? -errno : (int)len;
 		ADD(t->enters, 1);
@@ -76,43 +78,62 @@ static void read_plain(struct tap *t, struct tap_queue *k, unsigned n, int *got)
 	}
 }
 
-static void frame_in(struct tap *t, struct batch *b, const uint8_t *buf, int got)
+void tap_read(struct tap *t, struct tap_queue *k, unsigned n, int *got)
 {
-	struct frame *f = &b->frame[b->n];
+	if (k->ringed)
+		read_uring(t, k, n, got);
+	else
+		read_plain(t, k, n, got);
+	if (got[0] == -EOPNOTSUPP)
+		t->rw_flags = 0;	/* an older kernel: there O_NONBLOCK is what counts */
+}
+
+bool tap_frame(struct tap *t, struct frame *f, const uint8_t *buf, int got)
+{
 	struct virtio_net_hdr_v1 h;
 	uint32_t len;
 
 	if (got < (int)(TAP_HDR + FRAME_MIN)) {
 		ADD(t->row[PORT_IN_SHORT], 1);
-		return;
+		return false;
 	}
 	len = (uint32_t)got - TAP_HDR;
 	if (len > FRAME_MAX) {
 		ADD(t->row[PORT_IN_LONG], 1);
-		return;
+		return false;
 	}
 	memcpy(&h, buf, sizeof(h));
 	if (frame_check(&h, len, FROM_KERNEL)) {
 		ADD(t->row[PORT_IN_HEADER], 1);
-		return;
+		return false;
 	}
 	frame_of(f, buf + TAP_HDR, len);
 	f->hdr = h;
 	ADD(t->row[PORT_IN_FRAMES], 1);
 	ADD(t->row[PORT_IN_BYTES], len);
-	b->n++;
+	return true;
 }
 
 /*
  * Each try costs a system call, so a silent queue is tried less and less often while we spin;
  * the poller tells when it has something (edge-triggered, after the try that found nothing).
  */
-static bool try_now(struct tap_queue *k)
+bool tap_due(struct tap_queue *k)
 {
 	if (!k->skip)
 		return true;
 	k->skip--;
 	return false;
+}
+
+void tap_pace(struct tap_queue *k, unsigned n, unsigned done, int rc)
+{
+	k->more = done == n;
+	k->depth = done == n ? (n * 2 < TAP_BURST ? n * 2 : TAP_BURST) : done + 1;
+	k->empty = done ? 0 : k->empty + 1;
+	k->skip = done ? 0 : k->empty > 6 ? SKIP_MAX : 1u << k->empty;
+	if (!done && rc != -EAGAIN && rc != -EINTR)
+		k->skip = SKIP_MAX * SKIP_MAX;	/* the interface is down or gone: no hurry */
 }
 
 static unsigned tap_take(struct port *p, unsigned q, struct batch *b, unsigned max)
@@ -123,28 +144,18 @@ static unsigned tap_take(struct port *p, unsigned q, struct batch *b, unsigned m
 	unsigned n, done = 0;
 
 	b->n = b->segs_used = b->entries = 0;
-	if (q >= t->queues || !try_now(k))
+	if (q >= t->shared || !tap_due(k))
 		return 0;
 	n = k->depth < max ? k->depth : max;
-	if (t->uring)
-		read_uring(t, k, n, got);
-	else
-		read_plain(t, k, n, got);
+	tap_read(t, k, n, got);
 	for (unsigned i = 0; i < n; i++) {
 		if (got[i] < 0)		/* one that came a moment later may be behind it */
 			continue;
-		frame_in(t, b, buffer(k, i), got[i]);
+		b->n += tap_frame(t, &b->frame[b->n], tap_buffer(k, i), got[i]);
 		done++;
 	}
 	ADD(t->completions, done);
-	k->more = done == n;
-	k->depth = done == n ? (n * 2 < TAP_BURST ? n * 2 : TAP_BURST) : done + 1;
-	k->empty = done ? 0 : k->empty + 1;
-	k->skip = done ? 0 : k->empty > 6 ? SKIP_MAX : 1u << k->empty;
-	if (got[0] == -EOPNOTSUPP)
-		t->rw_flags = 0;	/* an older kernel: there O_NONBLOCK is what counts */
-	if (!done && got[0] != -EAGAIN && got[0] != -EINTR)
-		k->skip = SKIP_MAX * SKIP_MAX;	/* the interface is down or gone: no hurry */
+	tap_pace(k, n, done, got[0]);
 	return b->n;
 }
 
@@ -307,7 +318,7 @@ static void tap_detach(struct port *p)
 	port_store(p->up, false);
 	port_store(p->takes, 0);
 	port_store(p->gives, 0);
-	for (unsigned q = 0; t->poller && q < t->queues; q++)
+	for (unsigned q = 0; t->poller && q < t->shared; q++)
 		poller_del(t->poller, &t->queue[q].src);
 	t->poller = NULL;
 }
@@ -317,7 +328,7 @@ static int tap_attach(struct port *p, struct poller *poller)
 	struct tap *t = tap_of(p);
 
 	t->poller = poller;
-	for (unsigned q = 0; q < t->queues; q++) {
+	for (unsigned q = 0; q < t->shared; q++) {
 		int rc = poller_add(poller, &t->queue[q].src, t->queue[q].fd, EPOLLIN | EPOLLET);
 
 		if (rc) {
@@ -326,7 +337,7 @@ static int tap_attach(struct port *p, struct poller *poller)
 		}
 	}
 	port_store(p->features, TO_KERNEL);
-	port_store(p->takes, (uint16_t)t->queues);
+	port_store(p->takes, (uint16_t)t->shared);
 	port_store(p->gives, (uint16_t)t->queues);
 	port_store(p->up, true);
 	p->host->link(p, true);
@@ -350,7 +361,7 @@ static bool tap_arm(struct port *p, bool on)
 	struct tap *t = tap_of(p);
 	bool more = false;
 
-	for (unsigned q = 0; on && q < t->queues; q++)
+	for (unsigned q = 0; on && q < t->shared; q++)
 		more |= t->queue[q].more;
 	return more;
 }
@@ -368,15 +379,16 @@ static void tap_free(struct port *p)
 	struct tap *t = tap_of(p);
 
 	tap_detach(p);
-	if (t->uring) {
-		io_uring_queue_exit(&t->in);
+	if (t->uring)
 		io_uring_queue_exit(&t->out);
-	}
 	for (unsigned q = 0; q < t->queues; q++) {
+		if (t->queue[q].ringed)
+			io_uring_queue_exit(&t->queue[q].in);
 		if (t->queue[q].fd >= 0)
 			close(t->queue[q].fd);
 		free(t->queue[q].buf);
 	}
+	steer_free(t->steer);
 	free(t);
 }
 
@@ -385,16 +397,30 @@ static const struct port_ops tap_ops = {
 	tap_arm, tap_count, tap_free,
 };
 
-/* Rings for both directions, or none: then readv and writev do. */
-static bool start_uring(struct tap *t)
+/* A ring per queue to read, one to write; where one cannot be had, readv and writev do. */
+static void start_uring(struct tap *t)
 {
-	if (io_uring_queue_init(TAP_BURST, &t->in, 0) < 0)
-		return false;
-	if (io_uring_queue_init(PORT_BURST, &t->out, 0) < 0) {
-		io_uring_queue_exit(&t->in);
-		return false;
+	for (unsigned q = 0; q < t->queues; q++)
+		t->queue[q].ringed = !io_uring_queue_init(TAP_BURST, &t->queue[q].in, 0);
+	t->uring = !io_uring_queue_init(PORT_BURST, &t->out, 0);
+}
+
+/* Sorting by address leaves queue 0 for what belongs to nobody. Where it may not be, so be it. */
+static void start_steering(struct tap *t)
+{
+	struct err e = { 0 };
+
+	if (t->queues < 2 || steer_new(&t->steer, &e))
+		goto out;
+	if (!steer_attach(t->steer, t->queue[0].fd, &e)) {
+		t->shared = 1;
+		return;
 	}
-	return true;
+	steer_free(t->steer);
+	t->steer = NULL;
+out:
+	if (e.code)
+		log_warn(t->p.name, "frames are not sorted before they are copied: %s", e.msg);
 }
 
 int tap_new(struct port **out, const struct tap_config *cfg, const struct port_host *host,
@@ -412,10 +438,13 @@ int tap_new(struct port **out, const struct tap_config *cfg, const struct port_h
 		return err_set(e, -ENOMEM, "out of memory");
 	port_init(&t->p, &tap_ops, cfg->name, host, owner);
 	t->queues = cfg->queues;
+	t->mtu = cfg->mtu ? cfg->mtu : 1500;
 	for (unsigned q = 0; q < t->queues; q++)
 		t->queue[q] = (struct tap_queue){
 			.src = { .ready = tap_ready, .fd = -1 }, .t = t, .fd = -1, .depth = 1,
+			.offloads = TAP_OFFLOADS,
 		};
+	t->offloads = TAP_OFFLOADS;
 	for (unsigned q = 0; q < t->queues; q++) {
 		t->queue[q].buf = malloc((size_t)TAP_BURST * TAP_BUF);
 		if (!t->queue[q].buf) {
@@ -426,7 +455,11 @@ int tap_new(struct port **out, const struct tap_config *cfg, const struct port_h
 	rc = tap_open(t, cfg, e);
 	if (rc)
 		goto fail;
-	t->uring = !cfg->plain && start_uring(t);
+	t->shared = t->queues;
+	if (cfg->steer)
+		start_steering(t);
+	if (!cfg->plain)
+		start_uring(t);
 	t->rw_flags = RWF_NOWAIT;	/* io_uring would wait for a non-blocking descriptor */
 	*out = &t->p;
 	return 0;
@@ -440,15 +473,8 @@ void tap_info(const struct port *p, struct tap_info *info)
 	const struct tap *t = (const struct tap *)p;
 
 	*info = (struct tap_info){
-		.uring = t->uring, .queues = t->queues,
+		.uring = t->uring, .steered = t->steer, .queues = t->queues,
 		.enters = __atomic_load_n(&t->enters, __ATOMIC_RELAXED),
 		.completions = __atomic_load_n(&t->completions, __ATOMIC_RELAXED),
 	};
-}
-
-int tap_fd(const struct port *p, unsigned q)
-{
-	const struct tap *t = (const struct tap *)p;
-
-	return q < t->queues ? t->queue[q].fd : -1;
 }

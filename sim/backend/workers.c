@@ -24,6 +24,7 @@ struct job {
 	int (*run)(struct workers *w, unsigned worker, struct job *j);
 	unsigned id;
 	struct port *port;
+	struct lane *lane;
 	int rc;
 	bool done;
 };
@@ -46,7 +47,7 @@ struct worker {
 	int cpu;
 	bool started;
 	uint64_t now_ns, looked_ns, ticked_ns, worked_ns;
-	struct { unsigned id; struct port *p; } own[L2_PORTS_MAX];
+	struct own { unsigned id; struct port *p; struct lane *lane; } own[L2_PORTS_MAX];
 	struct worker_stats stats;
 	pthread_t thread;
 };
@@ -148,6 +149,8 @@ static unsigned poll_ports(struct worker *k)
 
 		for (unsigned q = 0; q < queues; q++)
 			got += forward_poll(k->fw, k->own[i].id, k->own[i].p, q, k->now_ns);
+		if (k->own[i].lane)
+			got += k->own[i].lane->ops->poll(k->own[i].lane);
 		if (!got)
 			continue;
 		all += got;
@@ -171,6 +174,13 @@ static void run_job(struct worker *k)
 	pthread_mutex_unlock(&k->w->lock);
 }
 
+static void tick(const struct own *o, uint64_t now_ms)
+{
+	o->p->ops->tick(o->p, now_ms);
+	if (o->lane)
+		o->lane->ops->tick(o->lane, now_ms);
+}
+
 /* The clock, control sockets, timers, jobs: what need not be looked at in every round. */
 static void look_around(struct worker *k)
 {
@@ -184,7 +194,7 @@ static void look_around(struct worker *k)
 	if (k->now_ns - k->ticked_ns >= TICK_MS * 1000000ull) {
 		k->ticked_ns = k->now_ns;
 		for (unsigned i = 0; i < k->n; i++)
-			k->own[i].p->ops->tick(k->own[i].p, k->now_ns / 1000000);
+			tick(&k->own[i], k->now_ns / 1000000);
 	}
 }
 
@@ -192,8 +202,11 @@ static bool arm_ports(struct worker *k, bool on)
 {
 	bool waiting = false;
 
-	for (unsigned i = 0; i < k->n; i++)
+	for (unsigned i = 0; i < k->n; i++) {
 		waiting |= k->own[i].p->ops->arm(k->own[i].p, on);
+		if (k->own[i].lane)
+			waiting |= k->own[i].lane->ops->arm(k->own[i].lane, on);
+	}
 	return waiting && on;
 }
 
@@ -290,8 +303,7 @@ static int job_add(struct workers *w, unsigned worker, struct job *j)
 
 	if (rc)
 		return rc;
-	k->own[k->n].id = j->id;
-	k->own[k->n].p = j->port;
+	k->own[k->n] = (struct own){ .id = j->id, .p = j->port };
 	__atomic_store_n(&k->n, k->n + 1, __ATOMIC_RELAXED);
 	return 0;
 }
@@ -303,6 +315,8 @@ static int job_del(struct workers *w, unsigned worker, struct job *j)
 	for (unsigned i = 0; i < k->n; i++) {
 		if (k->own[i].id != j->id)
 			continue;
+		if (k->own[i].lane)
+			k->own[i].lane->ops->detach(k->own[i].lane);
 		__atomic_store_n(&k->n, k->n - 1, __ATOMIC_RELAXED);
 		k->own[i] = k->own[k->n];
 		j->port->ops->detach(j->port);
@@ -310,6 +324,35 @@ static int job_del(struct workers *w, unsigned worker, struct job *j)
 		return 0;
 	}
 	return -ENOENT;
+}
+
+static int job_lane(struct workers *w, unsigned worker, struct job *j)
+{
+	struct worker *k = &w->worker[worker];
+	int rc = 0;
+
+	for (unsigned i = 0; i < k->n; i++) {
+		struct own *o = &k->own[i];
+
+		if (o->id != j->id)
+			continue;
+		if (o->lane)
+			o->lane->ops->detach(o->lane);
+		o->lane = NULL;
+		if (j->lane)
+			rc = j->lane->ops->attach(j->lane, o->p, k->poller);
+		if (!rc)
+			o->lane = j->lane;
+		return rc;
+	}
+	return -ENOENT;
+}
+
+int workers_lane(struct workers *w, unsigned id, struct lane *l)
+{
+	struct job j = { .run = job_lane, .id = id, .lane = l };
+
+	return workers_port(w, id) ? ask(w, atomic_load(&w->owner[id]), &j) : -ENOENT;
 }
 
 int workers_add(struct workers *w, unsigned id, struct port *p, int worker)

@@ -25,6 +25,7 @@
 #define WORKERS_MAX 16
 
 struct err;
+struct poller;
 struct workers;
 
 enum workers_mode { WORKERS_POLL, WORKERS_ADAPTIVE, WORKERS_EVENT, WORKERS_MODES };
@@ -60,6 +61,25 @@ void workers_del(struct workers *w, unsigned id);
 
 struct port *workers_port(const struct workers *w, unsigned id);	/* NULL: free id */
 int  workers_of(const struct workers *w, unsigned id);			/* its worker, -1 */
+
+/*
+ * A lane brings frames to one port past the switch: they were sorted elsewhere. It is polled by
+ * the port's worker. All ops run in that worker's thread.
+ */
+struct lane {
+	const struct lane_ops *ops;
+};
+
+struct lane_ops {
+	int      (*attach)(struct lane *l, struct port *to, struct poller *poller);
+	void     (*detach)(struct lane *l);	/* what is still in it is thrown away */
+	unsigned (*poll)(struct lane *l);	/* frames that came */
+	bool     (*arm)(struct lane *l, bool on);	/* as in port_ops */
+	void     (*tick)(struct lane *l, uint64_t now_ms);
+};
+
+/* Puts a lane to port id, or takes it away (NULL); it is the caller's again on return. */
+int  workers_lane(struct workers *w, unsigned id, struct lane *l);
 
 /* Returns when every worker has finished the round it was in. */
 void workers_grace(struct workers *w);
