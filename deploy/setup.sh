@@ -66,13 +66,14 @@ reserve_pages() {
 	{ echo 1 >/proc/sys/vm/compact_memory; } 2>/dev/null
 	echo "$PAGES" >"$POOL/nr_hugepages"
 	[ "$(pages)" -ge "$PAGES" ] ||
-		say "the kernel gave $(pages) of $PAGES hugepages (memory is short or fragmented);" \
-			"tests that need more will be skipped"
+		say "the kernel gave $(pages) of $PAGES hugepages" \
+			"(memory is short or fragmented); tests that need more will be skipped"
 }
 
 packages=$(missing_packages)
 if ! command -v dpkg-query >/dev/null; then
-	say "no dpkg here: install by your own means what these are on Debian 12:" $BUILD $DPDK $TEST
+	say "no dpkg here: install by your own means what these are on Debian 12:" \
+		$BUILD $DPDK $TEST
 fi
 short=
 [ "$(pages)" -ge "$PAGES" ] || short=1

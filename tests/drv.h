@@ -56,7 +56,7 @@ struct drv_ring {
 		struct drv_slot  *slot;
 		struct drv_entry *entry;
 	};
-	uint16_t *avail;		/* split: flags, idx, ring[], used_event; packed: off, flags */
+	uint16_t *avail;		/* split: flags, idx, ring[], event; packed: off, flags */
 	uint16_t *used;			/* split: flags, idx, elements; packed: off, flags */
 	uint16_t next, seen;		/* positions of the driver */
 	bool     next_wrap, seen_wrap;

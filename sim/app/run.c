@@ -29,7 +29,8 @@ static const char usage[] =
 
 static const char examples[] =
 	"\n"
-	"DPDK wants hugepages: root gets a hugetlbfs where none is mounted; an ordinary user needs\n"
+	"DPDK wants hugepages: root gets a hugetlbfs where none is mounted; an ordinary user "
+	"needs\n"
 	"one with mode=1777, or DPDK's option --in-memory.\n"
 	"\n"
 	"Examples:\n"

@@ -86,7 +86,8 @@ void sw_port_del(struct sw *s, struct sw_port *p);
 void sw_ports_events(struct sw *s);	/* what workers left word of */
 /* Puts c (from malloc, taken) in place of the port's configuration, after checking it. */
 int  sw_port_conf(struct sw *s, struct sw_port *p, struct l2_conf *c, struct err *e);
-struct l2_conf *sw_conf_copy(const struct sw *s, const struct sw_port *p);	/* NULL: no memory */
+/* NULL: no memory. */
+struct l2_conf *sw_conf_copy(const struct sw *s, const struct sw_port *p);
 
 /* ---- sim/app/switch_text.c: addresses, VLAN lists, accept modes as text */
 int  sw_parse_mac(const char *text, uint8_t mac[6]);

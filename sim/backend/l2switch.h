@@ -31,7 +31,7 @@
 #define L2_GROUPS_MAX 1024		/* multicast addresses with members */
 #define L2_BURST_MAX 64
 #define L2_HDR_LEN 64			/* bytes of a frame the decision may look at */
-#define L2_LEN_MAX 0x1ffff		/* no frame is longer; a wire_len above: dropped as a runt */
+#define L2_LEN_MAX 0x1ffff	/* no frame is longer; a wire_len above: dropped as a runt */
 #define L2_PORT_MACS_MAX 64
 #define L2_VLANS 4096
 #define L2_SET_WORDS (L2_PORTS_MAX / 64)
@@ -107,7 +107,7 @@ bool l2_conf_member(const struct l2_conf *c, unsigned vlan);
 int  l2_conf_check(const struct l2_conf *c, const char **why);
 
 struct l2_frame {
-	const uint8_t *hdr;		/* L2_HDR_LEN bytes; the first min(len, ..) are the frame's */
+	const uint8_t *hdr;		/* L2_HDR_LEN bytes; min(len, ..) are the frame's */
 	uint32_t len;			/* the frame, without virtio-net header */
 	uint32_t wire_len;		/* its longest segment, once segmented; len if not GSO */
 };

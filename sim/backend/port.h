@@ -17,8 +17,8 @@
  * editing head and head_len (and len) and leaving skip alone.
  *
  * Threads. A port belongs to one worker: take, release, arm, tick, attach, detach and free are
- * its. give() may come from any worker, who then calls notify(); so may count(). What a port says of itself
- * (`up`, `gives`, `features`...) is written by the owner and read by anyone through
+ * its. give() may come from any worker, who then calls notify(); so may count(). What a port
+ * says of itself (`up`, `gives`, `features`...) is written by the owner and read by anyone through
  * port_load(). Nothing here blocks, and a hostile or dead peer costs only its own frames.
  */
 #ifndef SIM_BACKEND_PORT_H

@@ -73,7 +73,8 @@ static inline void meter_print(const struct meter *m, const char *who)
 		return;
 	memcpy(rate, m->rate, sizeof(rate));
 	rate[0] = 0;			/* nothing was offered */
-	printf("%s cost %u (quarter %u) mean %.0f rate %.2f (median %.2f) burst %.1f total %llu\n", who,
+	printf("%s cost %u (quarter %u) mean %.0f rate %.2f (median %.2f) burst %.1f total %llu\n",
+	       who,
 	       meter_percentile(m->cost, METER_COSTS, 0.5),
 	       meter_percentile(m->cost, METER_COSTS, 0.25), (double)m->busy / (double)m->total,
 	       meter_percentile(rate, METER_RATES, 0.9) / (double)METER_WINDOW_US,

@@ -5,7 +5,8 @@
 
 cd "$(dirname "$0")/../.." || exit 1
 C=${B:-build}/cover
-${MAKE:-make} --no-print-directory -s -k B="$C" CFLAGS='-O0 -g --coverage' LDFLAGS=--coverage programs
+${MAKE:-make} --no-print-directory -s -k B="$C" CFLAGS='-O0 -g --coverage' \
+	LDFLAGS=--coverage programs
 find "$C" -name '*.gcda' -delete
 for t in $(${MAKE:-make} --no-print-directory -s B="$C" CFLAGS='-O0 -g --coverage' \
 	LDFLAGS=--coverage list-programs); do

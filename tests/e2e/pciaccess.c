@@ -23,7 +23,8 @@ static void show(struct pci_device *d)
 		const struct pci_mem_region *r = &d->regions[i];
 
 		if (r->size)
-			printf(" BAR%u %s 0x%llx\n", i, r->is_IO ? "io" : r->is_64 ? "mem64" : "mem32",
+			printf(" BAR%u %s 0x%llx\n", i,
+			       r->is_IO ? "io" : r->is_64 ? "mem64" : "mem32",
 			       (unsigned long long)r->size);
 	}
 }

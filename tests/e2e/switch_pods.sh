@@ -23,7 +23,8 @@ switch_up() {
 		ip link set lo up; exec "$@"' sh \
 		taskset -c 0 "$B/bin/podpci-switch" --socket "$T/ctl" --metrics "$T/metrics" \
 		--port "upl0 kind tap address 10.7.0.1/24"
-	until_true 5 sw show && for p in p0 p1; do sw port add $p socket "$T/$p.sock" || return; done
+	until_true 5 sw show &&
+		for p in p0 p1; do sw port add $p socket "$T/$p.sock" || return; done
 }
 
 net_pid() {	# the switch, for its network
@@ -102,8 +103,10 @@ is_confined() {
 	local pid task
 	pid=$(net_pid)
 	for task in /proc/"$pid"/task/*; do
-		grep -q '^CapEff:	0*$' "$task/status" || { grep Cap "$task/status"; return 1; }
-		grep -q '^CapBnd:	0*$' "$task/status" || { grep Cap "$task/status"; return 1; }
+		grep -q '^CapEff:	0*$' "$task/status" ||
+			{ grep Cap "$task/status"; return 1; }
+		grep -q '^CapBnd:	0*$' "$task/status" ||
+			{ grep Cap "$task/status"; return 1; }
 		grep -q '^Seccomp:	2' "$task/status" || return
 		grep -q '^NoNewPrivs:	1' "$task/status" || return
 	done

@@ -38,7 +38,8 @@ static void command_line(const uint8_t *data, size_t size)
 		return;
 	memcpy(line, data, size);
 	line[size] = 0;
-	for (char *w = strtok_r(line, " ", &rest); w && n < WORDS_MAX; w = strtok_r(NULL, " ", &rest))
+	for (char *w = strtok_r(line, " ", &rest); w && n < WORDS_MAX;
+	     w = strtok_r(NULL, " ", &rest))
 		words[n++] = w;
 	if (!ctl_words_parse(words, n, &q, &e))
 		ctl_words_free(q);

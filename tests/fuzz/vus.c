@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// vus.c - fuzzes a vhost-user port: requests in any order with any descriptors, raw bytes, hang-ups,
-// memory that changes or shrinks, and the data path run in between.
+// vus.c - fuzzes a vhost-user port: requests in any order with any descriptors, raw bytes,
+// hang-ups, memory that changes or shrinks, and the data path run in between.
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -66,8 +66,9 @@ static uint64_t number(struct tape *t)
 {
 	static const uint64_t known[] = {
 		0, 1, 2, 3, 64, 256, 4096, MEM, MEM - 64, DRV_GPA, DRV_UVA, DRV_UVA + 4096,
-		DRV_UVA + 8192, DRV_UVA + 16384, DRV_UVA + MEM - 16, UINT64_MAX, UINT32_MAX, 1u << 31,
-		0x8000, 0x80008000, 1ull << 63, VU_RING_NOFD, VU_RING_NOFD | 1, VU_RING_NOFD | 3,
+		DRV_UVA + 8192, DRV_UVA + 16384, DRV_UVA + MEM - 16, UINT64_MAX, UINT32_MAX,
+		1u << 31, 0x8000, 0x80008000, 1ull << 63,
+		VU_RING_NOFD, VU_RING_NOFD | 1, VU_RING_NOFD | 3,
 		/* features: split, packed, all */
 		0x140000000, 0x540000000, 0x540008000, 0x6300000d40ull | 0x140000000,
 		0xc0dfull, 0x1ffff, 0xd000000ull, 0x7fffffffffffffffull,
