@@ -94,7 +94,7 @@ list-programs: ; @echo $(UNIT) $(WIRE)
 list-threaded: ; @echo $(THREADED)
 
 check:					## everything CI runs; installs what is missing first
-	$(Q)B='$(B)' MAKE='$(MAKE)' tests/check/check.sh
+	$(Q)B='$(B)' MAKE='$(MAKE)' exec tests/check/check.sh
 
 unit: $(if $(T),$(B)/tests/unit/$(T),$(UNIT))	## unit tests; T=name picks one
 	$(Q)tests/check/run-tests.sh $^
@@ -103,22 +103,22 @@ wire: $(if $(T),$(B)/tests/wire/$(T),$(WIRE))	## front-end against scripted back
 	$(Q)tests/check/run-tests.sh $^
 
 shim: all $(SHIM)			## programs and scripts under the preload library
-	$(Q)B='$(B)' tests/check/run-tests.sh $(or $(SHIM_SH),$(SHIM))
+	$(Q)B='$(B)' exec tests/check/run-tests.sh $(or $(SHIM_SH),$(SHIM))
 
 e2e: all $(E2E)				## lspci, DPDK, containers; T=name picks one
-	$(Q)B='$(B)' tests/check/run-tests.sh $(or $(wildcard tests/e2e/$(T).sh), \
+	$(Q)B='$(B)' exec tests/check/run-tests.sh $(or $(wildcard tests/e2e/$(T).sh), \
 		$(filter-out tests/e2e/lib%,$(wildcard tests/e2e/*.sh)))
 
 # These two, like check, begin on a bare machine: set up first, then build.
 bench:					## speed, as ratios against virtio-user and libc
 	$(Q)deploy/setup.sh
 	$(Q)$(MAKE) --no-print-directory B='$(B)' bench-programs
-	$(Q)B='$(B)' tests/bench/run.sh $(ARGS)
+	$(Q)B='$(B)' exec tests/bench/run.sh $(ARGS)
 
 demo:					## packets through a simulated device in a container
 	$(Q)deploy/setup.sh
 	$(Q)$(MAKE) --no-print-directory B='$(B)' all
-	$(Q)B='$(B)' deploy/demo.sh $(ARGS)
+	$(Q)B='$(B)' exec deploy/demo.sh $(ARGS)
 
 setup:					## packages and hugepages for check, bench and demo (root)
 	$(Q)deploy/setup.sh
@@ -143,7 +143,7 @@ tidy:					## house style
 	$(Q)tests/check/tidy.sh
 
 cover:					## line coverage by unit and wire tests
-	$(Q)B='$(B)' MAKE='$(MAKE)' tests/check/cover.sh
+	$(Q)B='$(B)' MAKE='$(MAKE)' exec tests/check/cover.sh
 
 install: all				## to $(DESTDIR)$(PREFIX)
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib \
