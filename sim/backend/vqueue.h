@@ -153,15 +153,16 @@ static inline unsigned vqueue_give(struct vqueue *r, struct frame *const *f, uns
 }
 
 /*
- * Under the lock: should the peer be called for what was completed? *again: ask once more soon, the answer is
- * not settled. After a call was due the next one is due only for what is completed later.
+ * Under the lock: should the peer be called for what was completed? *again: ask once more soon,
+ * the answer is not settled. After a call was due the next one is due only for what is completed
+ * later.
  */
 bool vqueue_due(struct vqueue *r, bool *again);
 
 /* The widest variants this machine can run, or those of a given width (16, 32, 64; tests). */
 const struct vqueue_ops *vqueue_pick(bool packed, unsigned width);
 
-/* ---- between vqueue.c, vqueue_split.c, vqueue_packed.c and vqueue_chain.c ----------------------- */
+/* ---- between vqueue.c, vqueue_split.c, vqueue_packed.c and vqueue_chain.c ------------------- */
 
 extern const struct vqueue_ops vqueue_split_ops[3], vqueue_packed_ops[3];
 

@@ -118,7 +118,7 @@ HOT uint8_t *at(struct vqueue *r, struct vqueue_hit *hit, uint64_t gpa, uint32_t
 	return p;
 }
 
-/* ---- in --------------------------------------------------------------------------------------- */
+/* ---- in ------------------------------------------------------------------------------------- */
 
 /* Where a plain frame lies: noted in the first pass over a burst, opened in the second. */
 HOT void frame_note(struct frame *f, uint8_t *host, uint32_t len, unsigned hdr, bool hdr_wanted)
@@ -224,7 +224,7 @@ HOT unsigned owe_room(const struct vqueue *r, unsigned max)
 	return max < room ? max : room;
 }
 
-/* ---- out -------------------------------------------------------------------------------------- */
+/* ---- out ------------------------------------------------------------------------------------ */
 
 /* Where a burst's frames go: read and prefetched in one pass, written in the next. */
 struct landing {
@@ -309,7 +309,7 @@ HOT void landing_write(struct vqueue *r, const struct landing *l, struct frame *
 	r->row[PORT_OUT_BYTES] += bytes;
 }
 
-/* ---- variants --------------------------------------------------------------------------------- */
+/* ---- variants ------------------------------------------------------------------------------- */
 
 /* One copy of each hot function per width; `kind` tells them apart in a profile. */
 #if defined(__x86_64__)

@@ -253,7 +253,8 @@ static void a_stopped_ring_is_not_touched(void)
 		rig_start(g, RIG_FEATURES | (packed ? PACKED : 0));
 		CU_ASSERT(rig_echo(g));
 		for (unsigned i = 0; i < 10; i++) {
-			drv_add(g->peer.ring[0], &(struct drv_buf){ DRV_GPA + 65536, 500, true }, 1);
+			drv_add(g->peer.ring[0], &(struct drv_buf){ DRV_GPA + 65536, 500, true },
+				1);
 			drv_add(g->peer.ring[1], &(struct drv_buf){ DRV_GPA + 65536, 100, false },
 				1);
 		}
@@ -294,7 +295,7 @@ static void eventfds_sent_again_replace_each_other(void)
 	rig_free(g);
 }
 
-/* ---- notification ----------------------------------------------------------------------------- */
+/* ---- notification --------------------------------------------------------------------------- */
 
 static uint64_t called(struct rig *g, unsigned ring)
 {
@@ -475,7 +476,7 @@ static void a_broken_ring_is_told_of_and_can_be_started_anew(void)
 	rig_free(g);
 }
 
-/* ---- several queues, reset, resumption -------------------------------------------------------- */
+/* ---- several queues, reset, resumption ------------------------------------------------------ */
 
 static void frames_reach_the_queue_that_is_named(void)
 {
@@ -581,7 +582,7 @@ static void a_successor_goes_on_where_the_ring_stands(void)
 	}
 }
 
-/* ---- a driver that changes its mind while we look (C-DS-10, C-DS-11, C-DP-05) ----------------- */
+/* ---- a driver that changes its mind while we look (C-DS-10, C-DS-11, C-DP-05) --------------- */
 
 /*
  * Flips words of rings and buffers at random, as fast as it can. A process and not a thread: what
@@ -612,6 +613,7 @@ static void a_peer_that_scribbles_over_everything_harms_only_itself(void)
 
 	for (unsigned i = 0; i < ARRAY_SIZE(kinds); i++) {
 		struct rig *bad = rig_new(), *good = rig_new();
+		uint32_t fresh = kinds[i] & PACKED ? 0x80008000 : 0;
 		struct frame *list[PORT_BURST];
 		pid_t vandal;
 
@@ -632,8 +634,8 @@ static void a_peer_that_scribbles_over_everything_harms_only_itself(void)
 				rig_negotiate(bad, RIG_FEATURES | kinds[i]);
 				bad->peer.mem.top = 0;
 				peer_send_memory(&bad->peer);
-				peer_start_ring(&bad->peer, 0, 64, kinds[i] & PACKED ? 0x80008000 : 0);
-				peer_start_ring(&bad->peer, 1, 64, kinds[i] & PACKED ? 0x80008000 : 0);
+				peer_start_ring(&bad->peer, 0, 64, fresh);
+				peer_start_ring(&bad->peer, 1, 64, fresh);
 				rig_run(bad);
 			}
 			n = b->ops->take(b, 0, bad->b, PORT_BURST);
