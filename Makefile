@@ -251,7 +251,9 @@ folder_of = $(firstword $(subst _, ,$(notdir $(1))))
 $(foreach p,$(UNIT),$(eval $(call test_program,$(p:$(B)/%=%),test \
 	$(may_$(call folder_of,$(p))),-lcunit, \
 	$(if $(filter virtio,$(call folder_of,$(p))),$(call objects,$(FAKE_SRC))))))
-$(foreach p,$(WIRE),$(eval $(call test_program,$(p:$(B)/%=%),test $(may_wire),-lcunit)))
+# Tests of the whole switch have all of the daemon.
+$(foreach p,$(WIRE),$(eval $(call test_program,$(p:$(B)/%=%),test \
+	$(if $(filter switch,$(call folder_of,$(p))),$(may_host),$(may_wire)),-lcunit)))
 $(foreach p,$(SHIM),$(eval $(call test_program,$(p:$(B)/%=%),test $(may_app),)))
 $(foreach p,$(FUZZ),$(eval $(call test_program,$(p:$(B)/%=%),test $(may_host),-fsanitize=fuzzer)))
 # A bench of the switch links the back-end; the others are DPDK programs.

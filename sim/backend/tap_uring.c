@@ -172,6 +172,7 @@ static void tap_ready(struct poller_source *s, uint32_t events)
 
 	(void)events;
 	k->skip = 0;
+	k->more = true;			/* the edge is used up: no sleep before another try */
 }
 
 /* ---- writing ------------------------------------------------------------------------------- */

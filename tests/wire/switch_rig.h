@@ -1,0 +1,318 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * switch_rig.h - a whole switch in this process, with pods that are front-ends of a few lines
+ * (peer.h) and an uplink in a network namespace of the test's own.
+ */
+#ifndef TESTS_WIRE_SWITCH_RIG_H
+#define TESTS_WIRE_SWITCH_RIG_H
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/if_packet.h>
+#include <linux/virtio_config.h>
+#include <linux/virtio_net.h>
+#include <net/ethernet.h>
+#include <net/if.h>
+#include <sched.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "sim/app/switch.h"
+#include "sim/backend/tap_lane.h"
+#include "sim/core/err.h"
+#include "sim/core/guard.h"
+#include "sim/core/log.h"
+#include "tests/peer.h"
+#include "tests/unit/cu.h"
+
+#define BIT(n) (1ull << (n))
+#define POD_MEM (16u << 20)
+#define POD_NUM 256			/* descriptors of each ring */
+#define POD_BUF 2048
+#define FRAME_BYTES 2048
+#define PODS_MAX 8
+
+#define RX 0
+#define TX 1
+
+struct pod {
+	struct peer p;
+	char name[16], path[64];
+	uint64_t rx_off, tx_off;	/* POD_NUM buffers of POD_BUF each */
+	uint16_t buf_of[POD_NUM];	/* a descriptor's receive buffer */
+	unsigned sent, flying;		/* transmitted, and not handed back yet */
+	unsigned got, wrong;
+};
+
+struct rig {
+	struct sw *s;
+	struct pod pod[PODS_MAX];
+	int wire;			/* AF_PACKET socket on the uplink; -1 */
+};
+
+static inline void nap_ms(unsigned ms)
+{
+	struct timespec t = { ms / 1000, (long)(ms % 1000) * 1000000 };
+
+	nanosleep(&t, NULL);
+}
+
+static inline int cmd(struct rig *r, const char *fmt, ...)
+{
+	struct err e = { 0 };
+	char line[512];
+	va_list ap;
+	int rc;
+
+	va_start(ap, fmt);
+	vsnprintf(line, sizeof(line), fmt, ap);
+	va_end(ap);
+	rc = sw_command(r->s, line, &e);
+	if (rc)
+		fprintf(stderr, "    %s: %s\n", line, e.msg);
+	return rc;
+}
+
+/* A namespace of our own, or the whole program is skipped. */
+static inline void need_net(void)
+{
+	static bool have;
+
+	if (have)
+		return;
+	if (geteuid() || unshare(CLONE_NEWNET) || access("/dev/net/tun", R_OK | W_OK)) {
+		printf("skip %s needs root and /dev/net/tun\n", "uplink");
+		exit(CU_TEST_SKIPPED);
+	}
+	have = true;
+}
+
+static inline void rig_up(struct rig *r, unsigned workers)
+{
+	struct sw_opts o = {
+		.workers = { .n = workers, .mode = WORKERS_ADAPTIVE, .spin_us = 50 },
+		.dir = "/tmp", .socket_mode = 0600,
+	};
+	struct err e;
+
+	memset(r, 0, sizeof(*r));
+	memset(o.workers.cpu, -1, sizeof(o.workers.cpu));
+	log_init("error");
+	CU_EQ(guard_install(), 0);
+	CU_ASSERT_EQUAL_FATAL(sw_new(&r->s, &o, &e), 0);
+	r->wire = -1;
+}
+
+static inline void rig_uplink(struct rig *r, unsigned queues)
+{
+	struct sockaddr_ll a = { .sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL) };
+	struct ifreq f = { .ifr_name = "upl0" };
+	FILE *no6 = fopen("/proc/sys/net/ipv6/conf/all/disable_ipv6", "w");
+
+	if (no6) {			/* its router solicitations are nobody's in these tests */
+		fputs("1", no6);
+		fclose(no6);
+	}
+	CU_EQ(cmd(r, "port add upl0 kind tap queues %u", queues), 0);
+	r->wire = socket(AF_PACKET, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, htons(ETH_P_ALL));
+	CU_ASSERT_FATAL(r->wire >= 0 && ioctl(r->wire, SIOCGIFINDEX, &f) == 0);
+	a.sll_ifindex = f.ifr_ifindex;
+	CU_EQ(bind(r->wire, (struct sockaddr *)&a, sizeof(a)), 0);
+}
+
+static inline void post(struct pod *d, unsigned i)
+{
+	struct drv_buf b = { drv_gpa(d->rx_off + (uint64_t)i * POD_BUF), POD_BUF, true };
+
+	d->buf_of[drv_add(d->p.ring[RX], &b, 1)] = (uint16_t)i;
+}
+
+static inline bool port_is_up(struct rig *r, const char *name)
+{
+	struct sw_port *p = sw_find(r->s, name);
+
+	return p && port_load(p->port->up) && port_load(p->port->gives);
+}
+
+/* The front-end: memory, rings, buffers. posted: how many receive buffers it offers. */
+static inline void pod_connect(struct rig *r, struct pod *d, uint64_t more, unsigned posted)
+{
+	uint64_t features = BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_NET_F_MRG_RXBUF) | more;
+
+	CU_ASSERT_EQUAL_FATAL(peer_new(&d->p, POD_MEM), 0);
+	d->p.features = features;
+	CU_EQ(peer_connect(&d->p, d->path), 0);
+	peer_send(&d->p, VU_SET_OWNER, VU_VERSION, NULL, 0, NULL, 0);
+	peer_send_u64(&d->p, VU_SET_FEATURES, features);
+	peer_send_memory(&d->p);
+	peer_start_ring(&d->p, RX, POD_NUM, more >> VIRTIO_F_RING_PACKED & 1 ? 0x80008000 : 0);
+	peer_start_ring(&d->p, TX, POD_NUM, more >> VIRTIO_F_RING_PACKED & 1 ? 0x80008000 : 0);
+	d->rx_off = drv_alloc(&d->p.mem, (uint64_t)POD_NUM * POD_BUF, 4096);
+	d->tx_off = drv_alloc(&d->p.mem, (uint64_t)POD_NUM * POD_BUF, 4096);
+	d->sent = d->flying = 0;
+	for (unsigned i = 0; i < posted; i++)
+		post(d, i);
+	for (unsigned i = 0; i < 2000 && !port_is_up(r, d->name); i++)
+		nap_ms(1);
+	CU_ASSERT_TRUE(port_is_up(r, d->name));
+}
+
+static inline struct pod *pod_up(struct rig *r, unsigned i, uint64_t more)
+{
+	struct pod *d = &r->pod[i];
+
+	memset(d, 0, sizeof(*d));
+	snprintf(d->name, sizeof(d->name), "p%u", i);
+	snprintf(d->path, sizeof(d->path), "/tmp/switch-test-%d-%u", (int)getpid(), i);
+	CU_EQ(cmd(r, "port add %s socket %s", d->name, d->path), 0);
+	pod_connect(r, d, more, POD_NUM - 1);
+	return d;
+}
+
+/* The next frame the pod received, without its header; its buffer is posted again. */
+static inline uint32_t pod_recv(struct pod *d, uint8_t *frame)
+{
+	uint16_t id, buf;
+	uint32_t len;
+
+	if (!drv_used(d->p.ring[RX], &id, &len))
+		return 0;
+	buf = d->buf_of[id];
+	len = len > 12 ? len - 12 : 0;
+	memcpy(frame, d->p.mem.host + d->rx_off + (uint64_t)buf * POD_BUF + 12, len);
+	post(d, buf);
+	return len;
+}
+
+static inline void pod_send(struct pod *d, const uint8_t *frame, uint32_t n)
+{
+	uint64_t off = d->tx_off + (uint64_t)(d->sent++ % POD_NUM) * POD_BUF, one = 1;
+	struct drv_buf b = { drv_gpa(off), 12 + n, false };
+	uint32_t len;
+	uint16_t id;
+
+	for (unsigned ms = 0; d->flying == POD_NUM - 1 && ms < 2000; ms++) {
+		while (drv_used(d->p.ring[TX], &id, &len))
+			d->flying--;
+		if (d->flying == POD_NUM - 1)
+			nap_ms(1);
+	}
+	d->flying++;
+	memset(d->p.mem.host + off, 0, 12);
+	memcpy(d->p.mem.host + off + 12, frame, n);
+	drv_add(d->p.ring[TX], &b, 1);
+	if (drv_kick_wanted(d->p.ring[TX]))
+		(void)!write(d->p.kick[TX], &one, sizeof(one));
+}
+
+static inline void rig_down(struct rig *r)
+{
+	if (r->wire >= 0)
+		close(r->wire);
+	sw_free(r->s);
+	for (unsigned i = 0; i < PODS_MAX; i++)
+		if (r->pod[i].name[0])
+			peer_free(&r->pod[i].p);
+}
+
+/* ---- frames -------------------------------------------------------------------------------- */
+
+static inline void mac_of(uint8_t mac[6], unsigned station)
+{
+	memcpy(mac, (uint8_t[]){ 0x52, 0x54, 0, 0, (uint8_t)(station >> 8), (uint8_t)station }, 6);
+}
+
+/* From station to station (0: broadcast), in a VLAN (0: untagged), with a number inside. */
+static inline uint32_t frame_make(uint8_t *b, unsigned dst, unsigned src, unsigned tci,
+				  uint32_t number, uint32_t len)
+{
+	uint32_t at = 12;
+
+	memset(b, 0x5a, len);
+	mac_of(b, dst);
+	mac_of(b + 6, src);
+	if (!dst)
+		memset(b, 0xff, 6);
+	if (tci) {
+		memcpy(b + at, (uint8_t[]){ 0x81, 0, (uint8_t)(tci >> 8), (uint8_t)tci }, 4);
+		at += 4;
+	}
+	memcpy(b + at, (uint8_t[]){ 0x88, 0xb5 }, 2);
+	memcpy(b + at + 2, &number, sizeof(number));
+	return len;
+}
+
+static inline uint32_t frame_number(const uint8_t *b)
+{
+	uint32_t n;
+
+	memcpy(&n, b + (b[12] == 0x81 ? 18 : 14), sizeof(n));
+	return n;
+}
+
+/* Onto the wire, towards the switch. Waits while the interface's queue is full. */
+static inline void wire_send(struct rig *r, const uint8_t *b, uint32_t n)
+{
+	for (unsigned tries = 0; tries < 2000; tries++) {
+		if (send(r->wire, b, n, 0) == (ssize_t)n)
+			return;
+		nap_ms(1);
+	}
+	CU_FAIL("the uplink does not take frames");
+}
+
+/* What the switch put on the wire (not what we sent); 0: nothing. */
+static inline uint32_t wire_recv(struct rig *r, uint8_t *b)
+{
+	struct sockaddr_ll from;
+	socklen_t size = sizeof(from);
+	ssize_t n;
+
+	while ((n = recvfrom(r->wire, b, FRAME_BYTES, 0, (struct sockaddr *)&from, &size)) > 0)
+		if (from.sll_pkttype != PACKET_OUTGOING && b[12] != 0x86)
+			return (uint32_t)n;
+	return 0;
+}
+
+static inline uint64_t stat_of(struct rig *r, const char *port, enum port_counter c)
+{
+	uint64_t row[PORT_COUNTERS] = { 0 };
+	struct sw_port *p = sw_find(r->s, port);
+
+	p->port->ops->count(p->port, row);
+	return row[c];
+}
+
+static inline struct tap_lane_counters lane_of(struct rig *r, const char *port)
+{
+	struct tap_lane_counters c = { 0 };
+	struct sw_port *p = sw_find(r->s, port);
+
+	CU_ASSERT_PTR_NOT_NULL(p->lane);
+	if (p->lane)
+		tap_lane_counters(p->lane, &c);
+	return c;
+}
+
+/* A line "VmPin: N kB" of our own status. */
+static inline unsigned long pinned_kb(void)
+{
+	unsigned long kb = 0;
+	char line[128];
+	FILE *f = fopen("/proc/self/status", "r");
+
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, "VmPin: %lu", &kb) == 1)
+			break;
+	if (f)
+		fclose(f);
+	return kb;
+}
+
+#endif

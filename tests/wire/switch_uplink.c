@@ -1,0 +1,467 @@
+// SPDX-License-Identifier: Apache-2.0
+// switch_uplink.c - VMDq on a TAP interface: pools sorted by address and VLAN in the kernel, read
+// straight into the pods' buffers. The numbers in comments are the design's acceptance criteria.
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/mman.h>
+
+#include "include/backend.h"
+#include "tests/wire/switch_rig.h"
+
+#define WIRE_STATION 900		/* somebody outside */
+#define CHUNK 32
+
+/* Pods 0 .. n-1 are pools with station 1 .. n, VLAN 0. */
+static void pools_up(struct rig *r, unsigned n, unsigned queues)
+{
+	need_net();
+	rig_up(r, 1);
+	rig_uplink(r, queues);
+	CU_EQ(cmd(r, "pool default drop"), 0);
+	for (unsigned i = 0; i < n; i++) {
+		uint8_t mac[6];
+		char text[18];
+
+		pod_up(r, i, i & 1 ? BIT(VIRTIO_F_RING_PACKED) : 0);
+		mac_of(mac, i + 1);
+		sw_format_mac(mac, text);
+		CU_EQ(cmd(r, "pool add p%u macs %s", i, text), 0);
+	}
+}
+
+/* Takes what has come; frames carry (pod << 24 | serial), in order of serial. */
+static void collect(struct rig *r, unsigned n)
+{
+	static uint8_t b[FRAME_BYTES];
+
+	for (unsigned i = 0; i < n; i++) {
+		struct pod *d = &r->pod[i];
+
+		while (pod_recv(d, b)) {
+			uint32_t number = frame_number(b);
+
+			d->wrong += number >> 24 != i || (number & 0xffffff) != d->got;
+			d->got++;
+		}
+	}
+}
+
+static void settle(struct rig *r, unsigned n, unsigned want)
+{
+	for (unsigned ms = 0; ms < 2000; ms++) {
+		unsigned all = 0;
+
+		collect(r, n);
+		for (unsigned i = 0; i < n; i++)
+			all += r->pod[i].got;
+		if (all >= want)
+			return;
+		nap_ms(1);
+	}
+}
+
+/* A mixed stream from outside, no more under way than fits. Returns frames per pod. */
+static unsigned stream(struct rig *r, unsigned pods, unsigned frames)
+{
+	static uint8_t b[FRAME_BYTES];
+	unsigned base = 0, each = frames / pods, first[PODS_MAX];
+
+	for (unsigned i = 0; i < pods; i++) {
+		first[i] = r->pod[i].got;
+		base += first[i];
+	}
+	for (unsigned k = 0; k < each; k++) {
+		for (unsigned i = 0; i < pods; i++) {
+			uint32_t len = 60 + (k * 37 + i) % 1400;
+
+			frame_make(b, i + 1, WIRE_STATION, 0, i << 24 | (first[i] + k), len);
+			wire_send(r, b, len);
+		}
+		if (k % CHUNK == CHUNK - 1)
+			settle(r, pods, base + (k + 1) * pods);
+	}
+	settle(r, pods, base + each * pods);
+	return each;
+}
+
+/* 3.1 */
+static void each_pod_receives_exactly_its_frames(void)
+{
+	struct rig r;
+	unsigned each;
+
+	pools_up(&r, 4, 8);
+	each = stream(&r, 4, 20000);
+	for (unsigned i = 0; i < 4; i++) {
+		struct tap_lane_counters c = lane_of(&r, r.pod[i].name);
+
+		CU_EQ(r.pod[i].got, each);
+		CU_EQ(r.pod[i].wrong, 0);
+		CU_EQ(c.frames, each);
+		CU_EQ(c.bounced, 0);
+		CU_EQ(c.dropped, 0);
+	}
+	rig_down(&r);
+}
+
+/* 3.14: a plain adapter with one queue does the same, through the switch. */
+static void a_single_queue_works_too(void)
+{
+	struct rig r;
+	unsigned each;
+
+	pools_up(&r, 2, 1);
+	CU_ASSERT_PTR_NULL(sw_find(r.s, "p0")->lane);
+	each = stream(&r, 2, 4000);
+	for (unsigned i = 0; i < 2; i++) {
+		CU_EQ(r.pod[i].got, each);
+		CU_EQ(r.pod[i].wrong, 0);
+	}
+	rig_down(&r);
+}
+
+/* More pools than queues: those without one are served through the switch. */
+static void pools_beyond_the_queues_are_served_as_well(void)
+{
+	struct rig r;
+	unsigned each;
+
+	pools_up(&r, 4, 3);
+	CU_ASSERT_PTR_NOT_NULL(sw_find(r.s, "p1")->lane);
+	CU_ASSERT_PTR_NULL(sw_find(r.s, "p2")->lane);
+	each = stream(&r, 4, 4000);
+	for (unsigned i = 0; i < 4; i++) {
+		CU_EQ(r.pod[i].got, each);
+		CU_EQ(r.pod[i].wrong, 0);
+	}
+	rig_down(&r);
+}
+
+static unsigned received(struct rig *r, unsigned pod, unsigned wait_ms)
+{
+	static uint8_t b[FRAME_BYTES];
+	unsigned n = 0;
+
+	for (unsigned ms = 0; ms <= wait_ms; ms++) {
+		while (pod_recv(&r->pod[pod], b))
+			n++;
+		if (ms < wait_ms)
+			nap_ms(1);
+	}
+	return n;
+}
+
+/* Which of the first n pods get one frame from outside, as bits. */
+static unsigned who_gets(struct rig *r, unsigned n, const uint8_t *b, uint32_t len)
+{
+	unsigned who = 0;
+
+	wire_send(r, b, len);
+	nap_ms(20);
+	for (unsigned i = 0; i < n; i++) {
+		unsigned got = received(r, i, 0);
+
+		CU_ASSERT(got <= 1);
+		who |= got ? 1u << i : 0;
+	}
+	return who;
+}
+
+/* 3.2 */
+static void the_same_address_is_another_pods_in_another_vlan(void)
+{
+	static uint8_t b[FRAME_BYTES];
+	struct rig r;
+
+	pools_up(&r, 3, 8);
+	CU_EQ(cmd(&r, "vlan add 100 pool p1"), 0);
+	CU_EQ(cmd(&r, "vlan add 4094 pool p2"), 0);
+	CU_EQ(cmd(&r, "mac add 52:54:00:00:00:01 pool p1 vlan 100"), 0);
+	CU_EQ(cmd(&r, "mac add 52:54:00:00:00:01 pool p2 vlan 4094"), 0);
+	CU_EQ(who_gets(&r, 3, b, frame_make(b, 1, WIRE_STATION, 0, 0, 64)), 1);
+	CU_EQ(who_gets(&r, 3, b, frame_make(b, 1, WIRE_STATION, 100, 0, 64)), 2);
+	CU_EQ(who_gets(&r, 3, b, frame_make(b, 1, WIRE_STATION, 0xe000 | 100, 0, 64)), 2);
+	CU_EQ(who_gets(&r, 3, b, frame_make(b, 1, WIRE_STATION, 4094, 0, 64)), 4);
+	CU_EQ(who_gets(&r, 3, b, frame_make(b, 1, WIRE_STATION, 101, 0, 64)), 0);
+	CU_EQ(who_gets(&r, 3, b, frame_make(b, 1, WIRE_STATION, 0x6000, 0, 64)), 1);
+	CU_EQ(lane_of(&r, "p1").frames, 2);
+	CU_EQ(lane_of(&r, "p2").frames, 1);
+	CU_EQ(cmd(&r, "vlan del 100 pool p1"), 0);
+	CU_EQ(who_gets(&r, 3, b, frame_make(b, 1, WIRE_STATION, 100, 0, 64)), 0);
+	rig_down(&r);
+}
+
+/* 3.3 */
+static void what_nobody_owns_goes_to_the_default_pool_or_nowhere(void)
+{
+	static uint8_t b[FRAME_BYTES];
+	struct l2_counters c;
+	struct rig r;
+
+	pools_up(&r, 2, 4);
+	CU_EQ(who_gets(&r, 2, b, frame_make(b, 77, WIRE_STATION, 0, 0, 64)), 0);
+	l2_counters(r.s->l2, sw_find(r.s, "upl0")->id, &c);
+	CU_EQ(c.cause[L2_UNKNOWN], 1);
+	CU_EQ(cmd(&r, "pool default p1"), 0);
+	CU_EQ(who_gets(&r, 2, b, frame_make(b, 77, WIRE_STATION, 0, 0, 64)), 2);
+	rig_down(&r);
+}
+
+/* 3.4 */
+static void groups_reach_those_who_accept_them_once(void)
+{
+	static const uint8_t group[6] = { 0x01, 0, 0x5e, 1, 2, 3 };
+	static uint8_t b[FRAME_BYTES];
+	uint32_t n = frame_make(b, 0, WIRE_STATION, 0, 0, 64);
+	struct rig r;
+
+	pools_up(&r, 3, 8);
+	CU_EQ(who_gets(&r, 3, b, n), 7);
+	CU_EQ(cmd(&r, "mode p1 -broadcast"), 0);
+	CU_EQ(who_gets(&r, 3, b, n), 5);
+	memcpy(b, group, 6);
+	CU_EQ(who_gets(&r, 3, b, n), 0);
+	CU_EQ(cmd(&r, "mac add 01:00:5e:01:02:03 pool p1"), 0);
+	CU_EQ(who_gets(&r, 3, b, n), 2);
+	CU_EQ(cmd(&r, "mode p2 +multicast"), 0);
+	CU_EQ(who_gets(&r, 3, b, n), 6);
+	frame_make(b, 0, 1, 0, 0, 64);		/* from a pod: everybody but itself */
+	pod_send(&r.pod[0], b, n);
+	nap_ms(20);
+	CU_EQ(received(&r, 0, 0), 0);
+	CU_EQ(received(&r, 1, 0), 0);
+	CU_EQ(received(&r, 2, 0), 1);
+	CU_EQ(wire_recv(&r, b), n);
+	rig_down(&r);
+}
+
+/* 3.5 */
+static void pools_meet_inside_or_on_the_wire(void)
+{
+	static uint8_t b[FRAME_BYTES], w[FRAME_BYTES];
+	uint32_t n = frame_make(b, 2, 1, 0, 5, 80);
+	struct rig r;
+
+	pools_up(&r, 2, 4);
+	while (wire_recv(&r, w))
+		;
+	pod_send(&r.pod[0], b, n);
+	CU_EQ(received(&r, 1, 20), 1);
+	CU_EQ(wire_recv(&r, w), 0);
+	CU_EQ(cmd(&r, "loopback off"), 0);
+	pod_send(&r.pod[0], b, n);
+	CU_EQ(received(&r, 1, 20), 0);
+	CU_EQ(wire_recv(&r, w), n);
+	CU_EQ(memcmp(w, b, n), 0);
+	rig_down(&r);
+}
+
+struct flipper {
+	uint8_t *mac;			/* in the pod's memory */
+	atomic_bool stop;
+};
+
+static void *flip(void *arg)
+{
+	struct flipper *f = arg;
+
+	while (!atomic_load(&f->stop)) {
+		f->mac[5] = 1;
+		f->mac[5] = 2;
+	}
+	return NULL;
+}
+
+static void count_wire(struct rig *r, unsigned *seen, unsigned *forged)
+{
+	static uint8_t w[FRAME_BYTES];
+
+	while (wire_recv(r, w)) {
+		++*seen;
+		*forged += w[11] != 1;
+	}
+}
+
+/* 3.6, C-SW-03 */
+static void a_forged_address_never_leaves_even_if_it_changes_under_us(void)
+{
+	static uint8_t b[FRAME_BYTES], w[FRAME_BYTES];
+	struct flipper f = { .stop = false };
+	unsigned seen = 0, forged = 0;
+	struct l2_counters c;
+	pthread_t thread;
+	struct rig r;
+	uint32_t n;
+
+	pools_up(&r, 2, 4);
+	while (wire_recv(&r, w))
+		;
+	pod_send(&r.pod[0], b, frame_make(b, WIRE_STATION, 2, 0, 0, 64));
+	pod_send(&r.pod[0], b, frame_make(b, WIRE_STATION, 1, 300, 0, 64));
+	nap_ms(20);
+	CU_EQ(wire_recv(&r, w), 0);
+	l2_counters(r.s->l2, sw_find(r.s, "p0")->id, &c);
+	CU_EQ(c.cause[L2_SPOOFED], 1);
+	CU_EQ(c.cause[L2_NOT_MEMBER], 1);
+
+	/* One transmit buffer over and over, its source address flipping all the while. */
+	f.mac = r.pod[0].p.mem.host + r.pod[0].tx_off + 12 + 6;
+	n = frame_make(b, WIRE_STATION, 1, 0, 0, 64);
+	pthread_create(&thread, NULL, flip, &f);
+	for (unsigned i = 0; i < 100000 && (seen < 50 || c.cause[L2_SPOOFED] < 50); i++) {
+		r.pod[0].sent = 0;
+		pod_send(&r.pod[0], b, n);
+		count_wire(&r, &seen, &forged);
+		l2_counters(r.s->l2, sw_find(r.s, "p0")->id, &c);
+	}
+	atomic_store(&f.stop, true);
+	pthread_join(thread, NULL);
+	nap_ms(20);
+	count_wire(&r, &seen, &forged);
+	CU_EQ(forged, 0);
+	CU_ASSERT(seen >= 50);
+	CU_ASSERT(c.cause[L2_SPOOFED] >= 50);
+	rig_down(&r);
+}
+
+/* 3.7: received frames pass while this process may not touch the pages they land in. */
+static void received_frames_are_not_touched_here(void)
+{
+	struct vus_region region;
+	struct rig r;
+	unsigned each;
+	char *pages;
+
+	pools_up(&r, 1, 2);
+	CU_EQ(stream(&r, 1, 10), 10);		/* memory is registered now */
+	CU_EQ(vus_regions(sw_find(r.s, "p0")->port, &region, 1), 1);
+	pages = (char *)region.base + r.pod[0].rx_off;
+	CU_EQ(mprotect(pages, (size_t)POD_NUM * POD_BUF, PROT_NONE), 0);
+	r.pod[0].got = 0;
+	each = stream(&r, 1, 3000);
+	CU_EQ(r.pod[0].got, each);
+	CU_EQ(r.pod[0].wrong, 0);
+	CU_EQ(lane_of(&r, "p0").copied_bytes, 0);
+	CU_EQ(lane_of(&r, "p0").frames, each + 10);
+	CU_EQ(mprotect(pages, (size_t)POD_NUM * POD_BUF, PROT_READ | PROT_WRITE), 0);
+	rig_down(&r);
+}
+
+/* 3.10, C-SW-10 */
+static void a_pod_that_takes_nothing_costs_the_others_nothing(void)
+{
+	static uint8_t b[FRAME_BYTES];
+	struct rig r;
+
+	pools_up(&r, 4, 8);
+	peer_hang_up(&r.pod[0].p);		/* and comes back with no buffers at all */
+	for (unsigned i = 0; i < 2000 && port_is_up(&r, "p0"); i++)
+		nap_ms(1);
+	peer_free(&r.pod[0].p);
+	pod_connect(&r, &r.pod[0], 0, 0);
+	for (unsigned k = 0; k < 2000; k++) {
+		for (unsigned i = 0; i < 4; i++) {
+			frame_make(b, i + 1, WIRE_STATION, 0, i << 24 | k, 100);
+			wire_send(&r, b, 100);
+		}
+		if (k % CHUNK == CHUNK - 1)
+			settle(&r, 4, (k + 1) * 3);
+	}
+	settle(&r, 4, 6000);
+	CU_EQ(r.pod[0].got, 0);
+	for (unsigned i = 1; i < 4; i++) {
+		CU_EQ(r.pod[i].got, 2000);
+		CU_EQ(r.pod[i].wrong, 0);
+	}
+	rig_down(&r);
+}
+
+/* 3.11, 3.12: pools and peers come and go under traffic; pins and descriptors do not stay. */
+static void churn_delivers_nothing_to_the_wrong_pod_and_leaves_nothing(void)
+{
+	static uint8_t b[FRAME_BYTES];
+	unsigned misdelivered = 0, got = 0, fds;
+	struct rig r;
+
+	pools_up(&r, 3, 3);
+	CU_EQ(stream(&r, 3, 30), 10);
+	fds = fds_open();
+	CU_ASSERT(pinned_kb() > 0);
+	for (unsigned round = 0; round < 150; round++) {
+		unsigned i = round % 3;
+		struct pod *d = &r.pod[i];
+
+		for (unsigned k = 0; k < 12; k++) {
+			wire_send(&r, b, frame_make(b, k % 3 + 1, WIRE_STATION, 0, k % 3 << 24,
+						    200));
+			for (unsigned p = 0; p < 3; p++) {
+				while (pod_recv(&r.pod[p], b)) {
+					misdelivered += frame_number(b) >> 24 != p;
+					got++;
+				}
+			}
+			if (k == 4 && round % 2)
+				CU_EQ(cmd(&r, "pool del p%u", i), 0);
+			if (k == 4 && round % 2 == 0)
+				peer_hang_up(&d->p);
+		}
+		if (round % 2) {
+			CU_EQ(cmd(&r, "pool add p%u macs 52:54:00:00:00:%02x", i, i + 1), 0);
+			continue;
+		}
+		for (unsigned ms = 0; ms < 2000 && port_is_up(&r, d->name); ms++)
+			nap_ms(1);
+		peer_free(&d->p);
+		pod_connect(&r, d, 0, POD_NUM - 1);
+	}
+	CU_EQ(misdelivered, 0);
+	CU_ASSERT(got > 150);
+	CU_EQ(fds_open(), fds);
+	for (unsigned i = 0; i < 3; i++)
+		peer_hang_up(&r.pod[i].p);
+	for (unsigned ms = 0; ms < 1000 && pinned_kb(); ms++)
+		nap_ms(1);
+	CU_EQ(pinned_kb(), 0);
+	rig_down(&r);
+}
+
+/* 3.13: the pod scribbles over what it sends; we survive, lengths hold. */
+static void a_pod_may_scribble_over_what_it_sends(void)
+{
+	static uint8_t b[FRAME_BYTES], w[FRAME_BYTES];
+	struct rig r;
+	unsigned seen = 0, wrong = 0;
+	uint32_t n;
+
+	pools_up(&r, 1, 2);
+	for (unsigned i = 0; i < 2000; i++) {
+		uint8_t *at = r.pod[0].p.mem.host + r.pod[0].tx_off +
+			      (uint64_t)(r.pod[0].sent % POD_NUM) * POD_BUF;
+
+		pod_send(&r.pod[0], b, frame_make(b, WIRE_STATION, 1, 0, i, 1000));
+		memset(at + 12 + 14, 0xff, 1000 - 14);
+		while ((n = wire_recv(&r, w))) {
+			wrong += n != 1000 || w[11] != 1;
+			seen++;
+		}
+		if (i % 64 == 0)
+			nap_ms(1);
+	}
+	CU_EQ(wrong, 0);
+	CU_ASSERT(seen > 100);
+	rig_down(&r);
+}
+
+CU_MAIN("switch/uplink",
+	T(each_pod_receives_exactly_its_frames),
+	T(a_single_queue_works_too),
+	T(pools_beyond_the_queues_are_served_as_well),
+	T(the_same_address_is_another_pods_in_another_vlan),
+	T(what_nobody_owns_goes_to_the_default_pool_or_nowhere),
+	T(groups_reach_those_who_accept_them_once),
+	T(pools_meet_inside_or_on_the_wire),
+	T(a_forged_address_never_leaves_even_if_it_changes_under_us),
+	T(received_frames_are_not_touched_here),
+	T(a_pod_that_takes_nothing_costs_the_others_nothing),
+	T(churn_delivers_nothing_to_the_wrong_pod_and_leaves_nothing),
+	T(a_pod_may_scribble_over_what_it_sends))
