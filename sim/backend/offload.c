@@ -355,6 +355,10 @@ static int cut(struct offload *o, unsigned *used, const struct frame *f, uint32_
 	}
 	s->segs = list;
 	*used += s->nsegs;
+	if (s->nsegs <= 1) {		/* a single view lies in the frame itself: port.h */
+		s->one = s->nsegs ? list[0] : (struct seg){ s->head, 0 };
+		s->segs = &s->one;
+	}
 	return n ? -EINVAL : 0;
 }
 

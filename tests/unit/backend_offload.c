@@ -214,6 +214,7 @@ static void check_segments(const struct pkt *p, uint32_t hlen, uint16_t mss, boo
 		CU_ASSERT_TRUE_FATAL(s->len <= hlen + mss && s->len >= hlen);
 		CU_EQ(s->hdr.gso_type, 0);
 		CU_EQ(s->hdr.flags, 0);
+		CU_ASSERT((s->nsegs > 1) != (s->segs == &s->one));
 		frame_copy(out, s, 0, s->len);
 		CU_ASSERT_TRUE(sums_right(out, s->len));
 		CU_EQ(memcmp(out + hlen, p->b + hlen + off, s->len - hlen), 0);
