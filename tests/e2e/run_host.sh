@@ -72,12 +72,14 @@ one_mounted="$none_mounted; mkdir -p \$T/huge; mount -t hugetlbfs -o mode=1777 x
 
 # The mounts made there would reach the host: "/" cannot be made private.
 chroot_told() {
+	cp "$PODPCI" "$LIB" "$T" || return	# the build may lie outside the chroot
 	# shellcheck disable=SC2016
 	run unshare -m sh -c 'mkdir "$T/root" && cd "$T/root" || exit 1
 		mkdir usr proc sys tmp
 		for dir in usr proc sys tmp; do mount --rbind /$dir $dir; done
 		ln -s usr/bin usr/lib usr/lib64 .
-		exec chroot . "$@"' - "$PODPCI" run --lib "$LIB" --net socket=/tmp/x -- true
+		exec chroot . "$@"' - "$T/podpci" run --lib "$T/libpodpci.so" \
+		--net socket=/tmp/x -- true
 	same status "$RC" 125 && has "$ERR" '^podpci: / is not a mount point \(a chroot'
 }
 
