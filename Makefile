@@ -81,7 +81,8 @@ may_wire   := backend vhost ring mem core
 
 .DEFAULT_GOAL := all
 .PHONY: all check unit wire shim e2e bench demo install uninstall cover tidy layers setup help \
-	clean fuzz fuzzers syntax programs tests threaded bench-programs list-programs list-threaded
+	clean conformance fuzz fuzzers syntax programs tests threaded bench-programs \
+	list-programs list-threaded
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -114,6 +115,9 @@ bench:					## speed, as ratios against virtio-user and libc
 	$(Q)deploy/setup.sh
 	$(Q)$(MAKE) --no-print-directory B='$(B)' bench-programs
 	$(Q)B='$(B)' exec tests/bench/run.sh $(ARGS)
+
+conformance: all tests		## rows of the checklists by tests; ARGS='-v C'
+	$(Q)B='$(B)' exec tests/conformance/conformance.sh $(ARGS)
 
 demo:					## packets through a simulated device in a container
 	$(Q)deploy/setup.sh
@@ -162,7 +166,7 @@ clean:					## remove $(B)/
 help:					## this list
 	$(Q)echo 'make TARGET [V=1] [CC=gcc|clang] [SAN=address,undefined|thread] [B=builddir]'
 	$(Q)sed -n 's/^\([a-z0-9]*\):[^#]*##/\1/p' Makefile | awk '{ n = $$1; $$1 = ""; \
-		printf "  %-10s%s\n", n, $$0 }'
+		printf "  %-12s%s\n", n, $$0 }'
 
 # ---- rules ------------------------------------------------------------------------------------
 

@@ -13,7 +13,9 @@ unset MAKEFLAGS MFLAGS MAKELEVEL SAN CC
 mkdir -p "$B" || exit 1
 RUN_COUNTS=$(mktemp)
 LOG=$(mktemp)
-export RUN_COUNTS B
+RUN_VERDICTS=$B/verdicts
+: >"$RUN_VERDICTS"
+export RUN_COUNTS RUN_VERDICTS B
 trap 'rm -f "$RUN_COUNTS" "$LOG"' EXIT
 # Nothing goes on behind our back: a signal ends what is running, at once.
 CHILD=
@@ -94,6 +96,7 @@ build "gcc, ThreadSanitizer" B="$B/tsan" SAN=thread threaded
 stage "style"
 one "layers" tests/check/layers.sh
 one "tidy" tests/check/tidy.sh
+one "ids of conformance tests" tests/conformance/conformance.sh -l
 
 export TEST_TIMEOUT=90
 stage "unit and wire tests under AddressSanitizer and UBSan"
@@ -110,6 +113,9 @@ go "$MAKE" --no-print-directory -s B="$B" shim
 
 stage "end to end"
 go "$MAKE" --no-print-directory -s B="$B" e2e
+
+stage "conformance (ids and reasons: tests/conformance/conformance.sh -v -f $RUN_VERDICTS)"
+tests/conformance/conformance.sh -f "$RUN_VERDICTS"
 
 awk -v took="$(seconds "$BEGAN")" '
 	{ p += $1; f += $2; s += $3 }

@@ -7,7 +7,8 @@
 # A test prints "ok NAME", "not ok NAME" or "skip NAME REASON" lines (a plan and "# comments" are
 # fine) or CUnit's report; exit 77 is a skip whose reason is the last line. One that prints no
 # verdict counts as one, by its exit status; one that fails without having said so counts as a
-# failure more. With $RUN_COUNTS set the counts are added there for the caller.
+# failure more. With $RUN_COUNTS set the counts are added there for the caller; to $RUN_VERDICTS go
+# all verdicts, one a line: ok, not ok or skip, the program, the name (and reason), tabs between.
 # Each test gets TEST_TIMEOUT seconds (default 300).
 
 label=
@@ -27,6 +28,38 @@ count() {	# PATTERN
 	grep -cE "$1" "$log"
 }
 
+# Each test of the log with its verdict. CUnit's may come lines after the name, and not at all if
+# the program died; one that failed ($2) and has not said where takes all of its tests with it.
+verdicts() {	# PROGRAM FAILED
+	awk -v program="$1" -v failed="$2" '
+	function say(verdict, name) {
+		at[++n] = verdict
+		of[n] = name
+		bad += verdict == "not ok"
+	}
+	function end_of(verdict) {
+		if (pending != "")
+			say(verdict, pending)
+		pending = ""
+	}
+	/^ *Test: / {
+		end_of("not ok")
+		pending = $0
+		sub(/^ *Test: /, "", pending)
+		sub(/ *\.\.\..*$/, "", pending)
+	}
+	/FAILED$/ { end_of("not ok") }
+	/passed$/ { end_of("ok") }
+	/^ *ok / { sub(/^ *ok /, ""); say("ok", $0) }
+	/^ *not ok / { sub(/^ *not ok /, ""); say("not ok", $0) }
+	/^ *skip / { sub(/^ *skip /, ""); say("skip", $0) }
+	END {
+		end_of("not ok")
+		for (i = 1; i <= n; i++)
+			print (failed && !bad ? "not ok" : at[i]) "\t" program "\t" of[i]
+	}' "$log" >>"$RUN_VERDICTS"
+}
+
 for t in "$@"; do
 	start=$(now_ms)
 	timeout -k 10 "$limit" "$t" >"$log" 2>&1 </dev/null &
@@ -44,6 +77,7 @@ for t in "$@"; do
 	77)	[ "$skip" -gt 0 ] || skip=1 ;;
 	*)	[ "$bad" -gt 0 ] || bad=1 ;;
 	esac
+	[ -z "$RUN_VERDICTS" ] || verdicts "${t##*tests/}" "$((rc != 0 && rc != 77))"
 	passed=$((passed + ok)) failed=$((failed + bad)) skipped=$((skipped + skip))
 	word=ok
 	[ "$skip" -gt 0 ] && [ "$ok" -eq 0 ] && word=skip

@@ -34,6 +34,8 @@
 #define CU_EQ_FATAL(got, want) CU_ASSERT_EQUAL_FATAL(got, want)
 
 #define T(fn) { #fn, fn }
+/* A test that proves rows of tests/conformance: TC("C-MS-01, C-MS-02", a_sentence) */
+#define TC(rows, fn) { rows " " #fn, fn }
 
 #define CU_MAIN(suite, ...) \
 	int main(void) \

@@ -515,9 +515,9 @@ static void an_inflight_area_is_bounded_sealed_and_given_once(void)
 }
 
 CU_MAIN("wire/vus_memory",
-	T(a_region_that_cannot_be_is_refused),
+	TC("C-MM-02, C-MM-03, C-MM-05", a_region_that_cannot_be_is_refused),
 	T(a_table_is_taken_whole_or_not_at_all),
-	T(regions_that_overlap_are_refused),
+	TC("C-MM-04", regions_that_overlap_are_refused),
 	T(slots_are_added_and_removed_one_by_one),
 	T(memory_that_rings_are_made_of_stays),
 	T(the_table_may_be_replaced_while_rings_run),
