@@ -184,7 +184,7 @@ $(B)/gen/%.pb-c.c $(B)/gen/%.pb-c.h: proto/%.proto
 	$(Q)mkdir -p $(B)/gen
 	$(Q)protoc-c -Iproto --c_out=$(B)/gen $<
 
-$(B)/obj/gen/%.o: $(B)/gen/%.c $(STAMP)
+$(B)/obj/gen/%.o: $(B)/gen/%.c $(STAMP) | $(GEN:=.h)
 	$(call say,CC,$<)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CFLAGS) -w -c -o $@ $<

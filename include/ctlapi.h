@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * ctlapi.h - a client of podpci-switch's control socket.
+ * ctlapi.h - a client of a control socket: podpci-switch's, or that of a process with devices.
  *
- * A call takes the words of a command line, as after `podpci switch`, and gives rows of named
- * fields. One call at a time per connection; a connection is one thread's.
+ * A call takes the words of a command line, as after `podpci switch` (and "dev ..." as after
+ * `podpci`), and gives rows of named fields. One call at a time per connection; a connection is
+ * one thread's.
  */
 #ifndef PODPCI_CTLAPI_H
 #define PODPCI_CTLAPI_H
@@ -19,16 +20,19 @@ struct ctl;
 struct ctl_rows;
 struct err;
 
-/* timeout_ms bounds each call. -ENOENT, -ECONNREFUSED: no switch there. */
+/* timeout_ms bounds each call. -ENOENT, -ECONNREFUSED: nobody there. */
 int  ctl_open(struct ctl **c, const char *path, unsigned timeout_ms, struct err *e);
 void ctl_close(struct ctl *c);
 
 /*
- * Sends one command and waits for its answer. The switch's refusal is returned as its -errno
+ * Sends one command and waits for its answer. A refusal is returned as its -errno
  * with its sentence in e. *rows (may be NULL) is the caller's to free.
  */
 int  ctl_call(struct ctl *c, const char *const *words, unsigned n, struct ctl_rows **rows,
 	      struct err *e);
+
+/* Appends the rows of `from`, which is freed either way. -ENOMEM, -E2BIG. */
+int  ctl_rows_join(struct ctl_rows *to, struct ctl_rows *from);
 
 size_t ctl_rows_count(const struct ctl_rows *r);
 /* A field of a row as text in buf; NULL if the row has no such field. */

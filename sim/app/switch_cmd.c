@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // switch_cmd.c - `podpci switch ...`: talks to the node's switch.
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -16,6 +17,8 @@ static void usage(FILE *to)
 	fprintf(to, "Usage: podpci switch [-j] [-s SOCKET] COMMAND...\n\n"
 		"Asks podpci-switch, at " CTL_SOCKET " or SOCKET. -j: JSON.\n\n");
 	for (unsigned i = 0; (verb = ctl_verb(i, &args, &help)); i++) {
+		if (!strncmp(verb, "dev ", 4))
+			continue;
 		fprintf(to, "  %s%s%s\n", verb, args[0] ? " " : "", args);
 		fprintf(to, "          %s\n", help);
 	}
@@ -34,6 +37,8 @@ static int call(const char *path, char **argv, int argc, bool json)
 	struct err e;
 	int rc = ctl_open(&c, path, TIMEOUT_MS, &e);
 
+	if (rc == -ENOENT || rc == -ECONNREFUSED)
+		rc = err_wrap(&e, rc, "is podpci-switch running?");
 	if (!rc)
 		rc = ctl_call(c, (const char *const *)argv, (unsigned)argc, &rows, &e);
 	if (!rc && ctl_rows_print(rows, stdout, json))

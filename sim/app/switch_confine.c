@@ -84,6 +84,8 @@ static const struct {
 } narrow[] = {
 	/* local sockets; the one for metrics is there already */
 	{ SCMP_SYS(socket), { .arg = 0, .op = SCMP_CMP_EQ, .datum_a = AF_UNIX } },
+	/* asking for limits, not setting them: where a kept descriptor may go */
+	{ SCMP_SYS(prlimit64), { .arg = 2, .op = SCMP_CMP_EQ, .datum_a = 0 } },
 	/* reading only: the configuration file again on SIGHUP, /proc for libc */
 	{ SCMP_SYS(openat), { .arg = 2, .op = SCMP_CMP_MASKED_EQ, .datum_a = O_ACCMODE,
 			      .datum_b = O_RDONLY } },

@@ -54,8 +54,7 @@ int ctl_open(struct ctl **out, const char *path, unsigned timeout_ms, struct err
 	c->timeout_ms = timeout_ms;
 	c->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (c->fd < 0 || connect(c->fd, (struct sockaddr *)&a, sizeof(a)) < 0) {
-		rc = err_set(e, -errno, "%s: %s (is podpci-switch running?)", path,
-			     strerror(errno));
+		rc = err_set(e, -errno, "%s: %s", path, strerror(errno));
 		goto fail;
 	}
 	if (ctl_buf_new(&c->in, CTL_HEAD + CTL_REPLY_MAX) ||
@@ -101,20 +100,20 @@ static int read_reply(struct ctl *c, int64_t deadline_ms, Podpci__Reply **r, str
 	for (;;) {
 		rc = ctl_frame_next(&c->in, CTL_REPLY_MAX, &p, &len);
 		if (rc < 0)
-			return err_set(e, rc, "the switch's answer is malformed");
+			return err_set(e, rc, "the answer is malformed");
 		if (rc)
 			break;
 		rc = wait_readable(c, deadline_ms);
 		if (rc)
-			return err_set(e, rc, "the switch does not answer: %s", strerror(-rc));
+			return err_set(e, rc, "no answer: %s", strerror(-rc));
 		rc = ctl_buf_read(&c->in, c->fd);
 		if (rc == 0)
 			rc = -ECONNRESET;
 		if (rc < 0)
-			return err_set(e, rc, "the switch hung up: %s", strerror(-rc));
+			return err_set(e, rc, "the other end hung up: %s", strerror(-rc));
 	}
 	*r = podpci__reply__unpack(NULL, len, p);
-	return *r ? 0 : err_set(e, -EPROTO, "the switch's answer is malformed");
+	return *r ? 0 : err_set(e, -EPROTO, "the answer is malformed");
 }
 
 static int grow(void **list, size_t *room, size_t want, size_t size)
@@ -179,7 +178,7 @@ static int send_request(struct ctl *c, const char *const *words, unsigned n, str
 	if (!to)
 		return err_set(e, -EMSGSIZE, "the command is too long");
 	rc = ctl_buf_write(&c->out, c->fd);
-	return rc ? err_set(e, rc, "the switch does not listen: %s", strerror(-rc)) : 0;
+	return rc ? err_set(e, rc, "nobody listens: %s", strerror(-rc)) : 0;
 }
 
 int ctl_call(struct ctl *c, const char *const *words, unsigned n, struct ctl_rows **out,
@@ -207,6 +206,20 @@ int ctl_call(struct ctl *c, const char *const *words, unsigned n, struct ctl_row
 		ctl_rows_free(rows);
 	else
 		*out = rows;
+	return rc;
+}
+
+int ctl_rows_join(struct ctl_rows *to, struct ctl_rows *from)
+{
+	int rc = 0;
+
+	for (size_t i = 0; i < from->replies; i++) {
+		int one = rows_add(to, from->reply[i]);
+
+		rc = rc ? rc : one;
+	}
+	from->replies = 0;
+	ctl_rows_free(from);
 	return rc;
 }
 

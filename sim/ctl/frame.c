@@ -5,12 +5,37 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "sim/core/sys.h"
 #include "sim/ctl/frame.h"
+
+#define FIRST_BYTES 4096	/* most are never larger; an answer may be megabytes */
 
 int ctl_buf_new(struct ctl_buf *b, size_t max)
 {
-	*b = (struct ctl_buf){ .buf = malloc(max), .max = max };
+	size_t room = max < FIRST_BYTES ? max : FIRST_BYTES;
+
+	*b = (struct ctl_buf){ .buf = malloc(room), .room = room, .max = max };
 	return b->buf ? 0 : -ENOMEM;
+}
+
+/* Room for n more bytes, within max. */
+static int grow(struct ctl_buf *b, size_t n)
+{
+	size_t room = b->room;
+	uint8_t *buf;
+
+	if (n > b->max - b->n)
+		return -ENOBUFS;
+	while (room - b->n < n)
+		room = room > b->max / 2 ? b->max : 2 * room;
+	if (room == b->room)
+		return 0;
+	buf = realloc(b->buf, room);
+	if (!buf)
+		return -ENOMEM;
+	b->buf = buf;
+	b->room = room;
+	return 0;
 }
 
 void ctl_buf_free(struct ctl_buf *b)
@@ -30,29 +55,31 @@ static void compact(struct ctl_buf *b)
 
 int ctl_buf_read(struct ctl_buf *b, int fd)
 {
-	ssize_t n;
+	long n;
+	int rc;
 
 	compact(b);
-	if (b->n == b->max)
-		return -ENOBUFS;
+	rc = grow(b, 1);
+	if (rc)
+		return rc;
 	do {
-		n = recv(fd, b->buf + b->n, b->max - b->n, 0);
-	} while (n < 0 && errno == EINTR);
-	if (n < 0)
-		return -errno;
-	b->n += (size_t)n;
+		n = sys_call(SYS_recvfrom, fd, b->buf + b->n, b->room - b->n, 0, NULL, NULL);
+	} while (n == -EINTR);
+	if (n > 0)
+		b->n += (size_t)n;
 	return (int)n;
 }
 
 int ctl_buf_write(struct ctl_buf *b, int fd)
 {
 	while (b->off < b->n) {
-		ssize_t n = send(fd, b->buf + b->off, b->n - b->off, MSG_NOSIGNAL);
+		long n = sys_call(SYS_sendto, fd, b->buf + b->off, b->n - b->off, MSG_NOSIGNAL,
+				  NULL, 0);
 
-		if (n < 0 && errno == EINTR)
+		if (n == -EINTR)
 			continue;
 		if (n < 0)
-			return -errno;
+			return (int)n;
 		b->off += (size_t)n;
 	}
 	b->off = b->n = 0;
@@ -82,7 +109,7 @@ uint8_t *ctl_frame_add(struct ctl_buf *b, size_t len)
 	uint8_t *h;
 
 	compact(b);
-	if (len > UINT32_MAX || len + CTL_HEAD > b->max - b->n)
+	if (len > UINT32_MAX || grow(b, len + CTL_HEAD))
 		return NULL;
 	h = b->buf + b->n;
 	for (unsigned i = 0; i < CTL_HEAD; i++)

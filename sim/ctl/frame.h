@@ -13,10 +13,10 @@
 #define CTL_REQUEST_MAX 16384		/* bytes of a request */
 #define CTL_REPLY_MAX 65536		/* of one reply */
 
-/* Bytes on their way: [off, n) of buf hold them. */
+/* Bytes on their way: [off, n) of buf hold them. It grows from `room` to max as it has to. */
 struct ctl_buf {
 	uint8_t *buf;
-	size_t   off, n, max;
+	size_t   off, n, room, max;
 };
 
 int  ctl_buf_new(struct ctl_buf *b, size_t max);	/* -ENOMEM */

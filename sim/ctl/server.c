@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // server.c - see server.h.
+//
+// It also runs inside other people's processes (the preload library): descriptors are kept ones,
+// system calls are made past libc's names, and nothing of the process is changed.
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,7 +15,9 @@
 #include <unistd.h>
 
 #include "sim/core/err.h"
+#include "sim/core/fd.h"
 #include "sim/core/log.h"
+#include "sim/core/sys.h"
 #include "sim/ctl/frame.h"
 #include "sim/ctl/server.h"
 
@@ -104,8 +110,8 @@ int ctl_call_code(const struct ctl_call *c)
 
 static void drop(struct ctl_server *s, struct client *k)
 {
-	epoll_ctl(s->epoll_fd, EPOLL_CTL_DEL, k->fd, NULL);
-	close(k->fd);
+	sys_call(SYS_epoll_ctl, s->epoll_fd, EPOLL_CTL_DEL, k->fd, NULL);
+	fd_drop(&k->fd);
 	ctl_buf_free(&k->in);
 	ctl_buf_free(&k->out);
 	*k = (struct client){ .fd = -1 };
@@ -135,7 +141,7 @@ static int watch(struct ctl_server *s, struct client *k, uint32_t events)
 {
 	struct epoll_event ev = { .events = events, .data.u32 = (uint32_t)(k - s->client) };
 
-	return epoll_ctl(s->epoll_fd, EPOLL_CTL_MOD, k->fd, &ev) < 0 ? -errno : 0;
+	return (int)sys_call(SYS_epoll_ctl, s->epoll_fd, EPOLL_CTL_MOD, k->fd, &ev);
 }
 
 /* Sends what is queued; only when all is gone the next request is looked at. */
@@ -184,8 +190,11 @@ static void on_client(struct ctl_server *s, struct client *k, uint32_t events, u
 
 static void on_listener(struct ctl_server *s)
 {
-	int fd = accept4(s->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	int fd = (int)sys_call(SYS_accept4, s->listen_fd, NULL, NULL,
+			       SOCK_CLOEXEC | SOCK_NONBLOCK);
 
+	if (fd >= 0)
+		fd = fd_keep(fd);
 	if (fd < 0)
 		return;
 	for (unsigned i = 0; i < CTL_CLIENTS_MAX; i++) {
@@ -197,17 +206,17 @@ static void on_listener(struct ctl_server *s)
 		k->fd = fd;
 		if (ctl_buf_new(&k->in, CTL_HEAD + CTL_REQUEST_MAX) ||
 		    ctl_buf_new(&k->out, CTL_ANSWER_MAX) ||
-		    epoll_ctl(s->epoll_fd, EPOLL_CTL_ADD, fd, &ev) < 0)
+		    sys_call(SYS_epoll_ctl, s->epoll_fd, EPOLL_CTL_ADD, fd, &ev) < 0)
 			drop(s, k);
 		return;
 	}
-	close(fd);			/* as many as we serve are here already */
+	fd_drop(&fd);			/* as many as we serve are here already */
 }
 
 void ctl_server_run(struct ctl_server *s, uint64_t now_ms)
 {
 	struct epoll_event ev[CTL_CLIENTS_MAX + 1];
-	int n = epoll_wait(s->epoll_fd, ev, CTL_CLIENTS_MAX + 1, 0);
+	int n = (int)sys_call(SYS_epoll_wait, s->epoll_fd, ev, CTL_CLIENTS_MAX + 1, 0);
 
 	for (int i = 0; i < n; i++) {
 		if (ev[i].data.u32 == LISTENER)
@@ -230,32 +239,40 @@ int ctl_server_fd(const struct ctl_server *s)
 
 /* ---- making and ending --------------------------------------------------------------------- */
 
+static int new_socket(void)
+{
+	long fd = sys_call(SYS_socket, AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	return fd < 0 ? (int)fd : fd_keep((int)fd);
+}
+
 /* A socket nobody answers at is a dead daemon's. */
 static int remove_stale(const char *path, const struct sockaddr_un *a, struct err *e)
 {
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), rc = 0;
+	int fd = new_socket(), rc = 0;
 	struct stat st;
 
 	if (fd < 0)
-		return err_set(e, -errno, "%s: %s", path, strerror(errno));
-	if (lstat(path, &st) == 0) {
+		return err_set(e, fd, "%s: %s", path, strerror(-fd));
+	if (sys_call(SYS_newfstatat, AT_FDCWD, path, &st, AT_SYMLINK_NOFOLLOW) == 0) {
 		if (!S_ISSOCK(st.st_mode))
 			rc = err_set(e, -EEXIST, "%s exists and is no socket", path);
-		else if (connect(fd, (const struct sockaddr *)a, sizeof(*a)) == 0)
-			rc = err_set(e, -EADDRINUSE, "%s: another podpci-switch is running", path);
+		else if (sys_call(SYS_connect, fd, a, sizeof(*a)) != -ECONNREFUSED)
+			rc = err_set(e, -EADDRINUSE, "%s: somebody serves it already (another "
+				     "podpci-switch?)", path);
 		else
-			unlink(path);
+			sys_call(SYS_unlinkat, AT_FDCWD, path, 0);
 	}
-	close(fd);
+	fd_drop(&fd);
 	return rc;
 }
 
+/* Nobody can connect before listen(), so the rights are right from the first moment. */
 static int listen_at(struct ctl_server *s, const char *path, unsigned mode, int gid, struct err *e)
 {
 	struct sockaddr_un a = { .sun_family = AF_UNIX };
 	struct epoll_event ev = { .events = EPOLLIN, .data.u32 = LISTENER };
-	mode_t mask;
-	int rc;
+	long rc;
 
 	if (strlen(path) >= sizeof(a.sun_path))
 		return err_set(e, -ENAMETOOLONG, "%s: a socket's path has at most %zu bytes",
@@ -263,21 +280,22 @@ static int listen_at(struct ctl_server *s, const char *path, unsigned mode, int 
 	memcpy(a.sun_path, path, strlen(path) + 1);
 	rc = remove_stale(path, &a, e);
 	if (rc)
-		return rc;
-	s->listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+		return (int)rc;
+	s->listen_fd = new_socket();
 	if (s->listen_fd < 0)
-		return err_set(e, -errno, "%s: %s", path, strerror(errno));
-	mask = umask(0777 & ~mode);	/* never more open than asked, not even for a moment */
-	rc = bind(s->listen_fd, (struct sockaddr *)&a, sizeof(a)) < 0 ? -errno : 0;
-	umask(mask);
-	if (rc)
-		return err_set(e, rc, "%s: %s", path, strerror(-rc));
-	memcpy(s->path, path, strlen(path) + 1);
-	if ((gid >= 0 && chown(path, (uid_t)-1, (gid_t)gid) < 0) || chmod(path, mode) < 0 ||
-	    listen(s->listen_fd, CTL_CLIENTS_MAX) < 0 ||
-	    epoll_ctl(s->epoll_fd, EPOLL_CTL_ADD, s->listen_fd, &ev) < 0)
-		return err_set(e, -errno, "%s: %s", path, strerror(errno));
-	return 0;
+		return err_set(e, s->listen_fd, "%s: %s", path, strerror(-s->listen_fd));
+	rc = sys_call(SYS_bind, s->listen_fd, &a, sizeof(a));
+	if (!rc)
+		memcpy(s->path, path, strlen(path) + 1);
+	if (!rc && gid >= 0)
+		rc = sys_call(SYS_fchownat, AT_FDCWD, path, (uid_t)-1, (gid_t)gid, 0);
+	if (!rc)
+		rc = sys_call(SYS_fchmodat, AT_FDCWD, path, mode);
+	if (!rc)
+		rc = sys_call(SYS_listen, s->listen_fd, CTL_CLIENTS_MAX);
+	if (!rc)
+		rc = sys_call(SYS_epoll_ctl, s->epoll_fd, EPOLL_CTL_ADD, s->listen_fd, &ev);
+	return rc ? err_set(e, (int)rc, "%s: %s", path, strerror((int)-rc)) : 0;
 }
 
 int ctl_server_new(struct ctl_server **out, const char *path, unsigned mode, int gid,
@@ -293,8 +311,10 @@ int ctl_server_new(struct ctl_server **out, const char *path, unsigned mode, int
 	s->owner = owner;
 	for (unsigned i = 0; i < CTL_CLIENTS_MAX; i++)
 		s->client[i].fd = -1;
-	s->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-	rc = s->epoll_fd < 0 ? err_set(e, -errno, "epoll: %s", strerror(errno)) :
+	s->epoll_fd = (int)sys_call(SYS_epoll_create1, EPOLL_CLOEXEC);
+	if (s->epoll_fd >= 0)
+		s->epoll_fd = fd_keep(s->epoll_fd);
+	rc = s->epoll_fd < 0 ? err_set(e, s->epoll_fd, "epoll: %s", strerror(-s->epoll_fd)) :
 	     listen_at(s, path, mode, gid, e);
 	if (rc) {
 		ctl_server_free(s);
@@ -311,11 +331,18 @@ void ctl_server_free(struct ctl_server *s)
 	for (unsigned i = 0; i < CTL_CLIENTS_MAX; i++)
 		if (s->client[i].fd >= 0)
 			drop(s, &s->client[i]);
-	if (s->listen_fd >= 0)
-		close(s->listen_fd);
+	fd_drop(&s->listen_fd);
 	if (s->path[0])
-		unlink(s->path);
-	if (s->epoll_fd >= 0)
-		close(s->epoll_fd);
+		sys_call(SYS_unlinkat, AT_FDCWD, s->path, 0);
+	fd_drop(&s->epoll_fd);
 	free(s);
+}
+
+void ctl_server_orphan(struct ctl_server *s)
+{
+	for (unsigned i = 0; i < CTL_CLIENTS_MAX; i++)
+		fd_drop(&s->client[i].fd);
+	fd_drop(&s->listen_fd);
+	fd_drop(&s->epoll_fd);
+	s->path[0] = 0;
 }

@@ -36,6 +36,8 @@ int  ctl_call_code(const struct ctl_call *c);
 int  ctl_server_new(struct ctl_server **s, const char *path, unsigned mode, int gid,
 		    ctl_handler handle, void *owner, struct err *e);
 void ctl_server_free(struct ctl_server *s);
+/* In a forked child: the socket is the parent's. Async-signal-safe; still to be freed. */
+void ctl_server_orphan(struct ctl_server *s);
 int  ctl_server_fd(const struct ctl_server *s);
 void ctl_server_run(struct ctl_server *s, uint64_t now_ms);
 

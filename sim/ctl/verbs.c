@@ -32,6 +32,17 @@ static const struct {
 	{ "switch set", "[mode poll|adaptive|event] [spin_us N]", "how workers wait" },
 	{ "worker show", "", "threads and what they do" },
 	{ "metrics show", "", "all counters as Prometheus text" },
+	{ "dev list", "[NAME]", "devices, one a line" },
+	{ "dev show", "[NAME]", "devices and their queues" },
+	{ "dev regs", "[NAME]", "registers by name; reading them disturbs nobody" },
+	{ "dev stats", "[NAME]",
+	  "counters: accesses, kicks, interrupts, messages, losses by cause" },
+	{ "dev features", "[NAME]", "feature bits: who serves them, offered, accepted" },
+	{ "dev trace", "[NAME] [file PATH]", "follow register accesses and messages" },
+	{ "dev add", "ID socket PATH [KEY VALUE]...",
+	  "plug a device in (keys: podpci run --help)" },
+	{ "dev del", "NAME [force on]",
+	  "ask the driver to let go of a device, or take it away" },
 };
 
 const char *ctl_verb(unsigned i, const char **args, const char **help)

@@ -136,7 +136,8 @@ static void a_refusal_carries_its_reason(void)
 	ctl_close(c);
 	rig_down(&r);
 	CU_EQ(ctl_open(&c, path, 100, &e), -ENOENT);
-	CU_ASSERT_PTR_NOT_NULL(strstr(e.msg, "is podpci-switch running"));
+	CU_ASSERT_PTR_NOT_NULL(strstr(e.msg, path));
+	CU_ASSERT_PTR_NOT_NULL(strstr(e.msg, "No such file"));
 }
 
 static void the_socket_has_the_mode_it_was_asked_for(void)
