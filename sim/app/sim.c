@@ -44,11 +44,17 @@ static int net_add(struct ioapi_bus *bus, const struct net_config *n, struct err
 
 int sim_new(struct ioapi_bus **out, const struct config *c, struct err *e)
 {
+	return sim_new_in(out, c, NULL, e);
+}
+
+int sim_new_in(struct ioapi_bus **out, const struct config *c, const struct loop_world *w,
+	       struct err *e)
+{
 	struct config *kept = fault_zalloc(sizeof(*kept));
 	struct ioapi_bus *bus = NULL;
 	int rc;
 
-	rc = kept ? pci_bus_new(&bus) : -ENOMEM;
+	rc = kept ? pci_bus_new_in(&bus, w) : -ENOMEM;
 	if (rc) {
 		free(kept);
 		return err_set(e, rc, "bus: %s", strerror(-rc));

@@ -6,8 +6,12 @@
 struct config;
 struct err;
 struct ioapi_bus;
+struct loop_world;
 
 /* c must be finished and may go afterwards. ioapi_bus_close() frees the bus. */
 int sim_new(struct ioapi_bus **bus, const struct config *c, struct err *e);
+/* In a world of its own (sim/core/loop.h). */
+int sim_new_in(struct ioapi_bus **bus, const struct config *c, const struct loop_world *w,
+	       struct err *e);
 
 #endif

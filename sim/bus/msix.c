@@ -96,7 +96,8 @@ static void settle_arm(struct ioapi_func *f)
 
 	for (unsigned i = f->msix.settle_left; i < SETTLE_MAX; i++)
 		wait_ms *= SETTLE_STEP;
-	loop_timer(pci_bus_loop(f->bus), &f->msix.settle, loop_now_ms() + wait_ms);
+	loop_timer(pci_bus_loop(f->bus), &f->msix.settle,
+		   loop_now(pci_bus_loop(f->bus)) + wait_ms);
 }
 
 static void on_settle(struct loop_source *s, uint32_t events)

@@ -14,12 +14,17 @@
 
 int pci_bus_new(struct ioapi_bus **out)
 {
+	return pci_bus_new_in(out, NULL);
+}
+
+int pci_bus_new_in(struct ioapi_bus **out, const struct loop_world *w)
+{
 	struct ioapi_bus *bus = fault_zalloc(sizeof(*bus));
 	int rc;
 
 	if (!bus)
 		return -ENOMEM;
-	rc = loop_new(&bus->loop);
+	rc = loop_new_in(&bus->loop, w);
 	if (rc) {
 		free(bus);
 		return rc;

@@ -61,8 +61,11 @@ struct pci_identity {
 };
 
 struct ioapi_bus;	/* pci.c's own; one per process or test */
+struct loop_world;
 
 int  pci_bus_new(struct ioapi_bus **bus);	/* ioapi_bus_close() frees it */
+/* In a world of its own (sim/core/loop.h). */
+int  pci_bus_new_in(struct ioapi_bus **bus, const struct loop_world *w);
 struct loop *pci_bus_loop(struct ioapi_bus *bus);
 /* What whoever composed the bus keeps with it; freed last by ioapi_bus_close(). */
 void  pci_bus_set_owner(struct ioapi_bus *bus, void *owner, void (*owner_free)(void *owner));

@@ -19,6 +19,7 @@
 #define NAP_NS      50000000
 
 struct loop {
+	const struct loop_world *world;	/* NULL: the machine's */
 	struct lock         lock;	/* innermost: nothing is called while it is held */
 	struct loop_source *sources;	/* never unlinked: a source outlives the loop */
 	unsigned            linked;
@@ -40,12 +41,51 @@ uint64_t loop_now_ms(void)
 	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }
 
+uint64_t loop_now(const struct loop *l)
+{
+	return l->world ? l->world->now_ms(l->world->ctx) : loop_now_ms();
+}
+
+uint64_t loop_seed(const struct loop *l)
+{
+	return l->world ? l->world->seed :
+	       loop_now_ms() ^ (uint64_t)(uintptr_t)l ^ (uint64_t)getpid() << 20;
+}
+
+static struct timespec time_left(uint64_t now_ms, uint64_t until_ms)
+{
+	uint64_t left_ms = until_ms > now_ms ? until_ms - now_ms : 0;
+
+	return (struct timespec){ .tv_sec = (time_t)(left_ms / 1000),
+				  .tv_nsec = (long)(left_ms % 1000) * 1000000 };
+}
+
+int loop_wait(struct loop *l, struct pollfd *p, unsigned n, uint64_t until_ms)
+{
+	struct timespec t;
+	long rc;
+
+	if (l->world)
+		return l->world->wait(l->world->ctx, p, n, until_ms);
+	t = time_left(loop_now_ms(), until_ms);
+	rc = sys_call(SYS_ppoll, p, n, &t, NULL, 0);
+	for (unsigned i = 0; rc < 0 && i < n; i++)
+		p[i].revents = 0;
+	return rc == -EINTR ? 0 : (int)rc;
+}
+
 int loop_new(struct loop **out)
+{
+	return loop_new_in(out, NULL);
+}
+
+int loop_new_in(struct loop **out, const struct loop_world *w)
 {
 	struct loop *l = fault_pages(sizeof(*l));
 
 	if (!l)
 		return -ENOMEM;
+	l->world = w;
 	l->wake_fd = fd_keep_event();
 	if (l->wake_fd < 0) {
 		int rc = l->wake_fd;
@@ -77,12 +117,7 @@ static unsigned gather(struct loop *l, uint64_t *due_ms)
 
 static void wait_for(struct loop *l, unsigned n, uint64_t due_ms)
 {
-	uint64_t now_ms = due_ms ? loop_now_ms() : 0;
-	uint64_t left_ms = due_ms > now_ms ? due_ms - now_ms : 0;
-	struct timespec t = {
-		.tv_sec = (time_t)(left_ms / 1000), .tv_nsec = (long)(left_ms % 1000) * 1000000,
-	};
-
+	struct timespec t = time_left(due_ms ? loop_now_ms() : 0, due_ms);
 	long rc = sys_call(SYS_ppoll, l->polled, n, due_ms ? &t : NULL, NULL, 0);
 
 	for (unsigned i = 0; rc < 0 && i < n; i++)
@@ -95,28 +130,26 @@ static void wait_for(struct loop *l, unsigned n, uint64_t due_ms)
 }
 
 /* A watch that was changed while we slept is not reported: its owner thinks it gone. */
-static void tell_ready(struct loop *l, unsigned n)
+static void tell_one(struct loop *l, unsigned i)
 {
-	for (unsigned i = 1; i < n; i++) {
-		struct loop_source *s = l->behind[i];
-		uint32_t events = (uint32_t)l->polled[i].revents;
-		bool same;
+	struct loop_source *s = l->behind[i];
+	uint32_t events = (uint32_t)l->polled[i].revents;
+	bool same;
 
-		if (!events)
-			continue;
-		lock_take(&l->lock);
-		same = s->fd == l->polled[i].fd && !l->stopping;
-		if (same && (events & POLLNVAL))
-			s->fd = -1;
-		lock_drop(&l->lock);
-		if (same)
-			s->ready(s, events);
-	}
+	if (!events)
+		return;
+	lock_take(&l->lock);
+	same = s->fd == l->polled[i].fd && !l->stopping;
+	if (same && (events & POLLNVAL))
+		s->fd = -1;
+	lock_drop(&l->lock);
+	if (same)
+		s->ready(s, events);
 }
 
 static void tell_due(struct loop *l)
 {
-	uint64_t now_ms = loop_now_ms();
+	uint64_t now_ms = loop_now(l);
 	struct loop_source *s;
 
 	lock_take(&l->lock);
@@ -152,9 +185,35 @@ static void *loop_main(void *arg)
 		if (stop)
 			return NULL;
 		wait_for(l, n, due_ms);
-		tell_ready(l, n);
+		for (unsigned i = 1; i < n; i++)
+			tell_one(l, i);
 		tell_due(l);
 	}
+}
+
+void loop_turn(struct loop *l, uint64_t told, unsigned first)
+{
+	static const struct timespec at_once;
+	uint64_t due_ms;
+	unsigned n;
+
+	assert(l->world);
+	if (!l->running)
+		return;
+	lock_take(&l->lock);
+	n = gather(l, &due_ms);
+	lock_drop(&l->lock);
+	if (sys_call(SYS_ppoll, l->polled, n, &at_once, NULL, 0) < 0)
+		return;
+	if (l->polled[0].revents)
+		fd_drain(l->wake_fd);
+	for (unsigned k = 0; k + 1 < n; k++) {
+		unsigned i = (first + k) % (n - 1);
+
+		if (i >= 64 || (told >> i & 1))
+			tell_one(l, i + 1);
+	}
+	tell_due(l);
 }
 
 /*
@@ -205,7 +264,7 @@ int loop_start(struct loop *l)
 	lock_take(&l->gate);
 	if (!l->running) {
 		l->stopping = false;
-		rc = spawn_masked(l);
+		rc = l->world ? (fault_now() ? -EAGAIN : 0) : spawn_masked(l);
 		l->running = !rc;
 	}
 	lock_drop(&l->gate);
@@ -215,7 +274,9 @@ int loop_start(struct loop *l)
 void loop_stop(struct loop *l)
 {
 	lock_take(&l->gate);
-	if (l->running) {
+	if (l->running && l->world) {
+		l->running = false;
+	} else if (l->running) {
 		assert(!pthread_equal(pthread_self(), l->thread));
 		lock_take(&l->lock);
 		l->stopping = true;

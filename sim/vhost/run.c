@@ -10,9 +10,7 @@
 #include <errno.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_ring.h>
-#include <poll.h>
 #include <sys/stat.h>
-#include <time.h>
 
 #include "sim/core/fd.h"
 #include "sim/core/sys.h"
@@ -106,7 +104,7 @@ static bool same_table(const struct vhost *v, const struct told_region *now, uns
 static int too_many(struct vhost *v, unsigned n)
 {
 	v->why = "the driver's memory is in more pieces than the back-end takes";
-	if (log_may(&v->may_log, loop_now_ms()))
+	if (log_may(&v->may_log, loop_now(v->host.loop)))
 		log_warn(v->cfg.id, "the driver's memory is in %u pieces, the back-end takes %u: "
 			 "leave hugepage coalescing on (option coalesce=on), or give DPDK "
 			 "--single-file-segments", n, v->peer.regions_max);
@@ -166,11 +164,9 @@ bool run_ring_fits(struct vhost *v, unsigned ring)
 	return translate(v, &v->rings[ring].r, &a);
 }
 
-static void nap(void)
+static void nap(struct vhost *v)
 {
-	struct timespec ms = { .tv_nsec = 1000000 };
-
-	sys_call(SYS_ppoll, NULL, 0, &ms, NULL, 0);
+	loop_wait(v->host.loop, NULL, 0, loop_now(v->host.loop) + 1);
 }
 
 /* Where the ring's memory says it stands. */
@@ -193,7 +189,7 @@ static int look_again(struct vhost *v, const struct vhost_ring_addr *a, bool men
 	int rc = look(v, a, mend, base, note);
 
 	for (unsigned i = 1; i < LOOKS_MAX && rc == -EAGAIN; i++) {
-		nap();
+		nap(v);
 		rc = look(v, a, mend, base, note);
 	}
 	return rc == -EAGAIN ? -EUCLEAN : rc;

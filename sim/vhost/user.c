@@ -19,7 +19,6 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
-#include <time.h>
 
 #include "include/ioapi.h"
 #include "sim/core/err.h"
@@ -75,7 +74,7 @@ static unsigned jittered(struct vhost_user *u, unsigned ms)
 static void retry_later(struct vhost_user *u, unsigned ms)
 {
 	if (u->open && !u->t.cfg->server)
-		loop_timer(u->t.loop, &u->retry, loop_now_ms() + jittered(u, ms));
+		loop_timer(u->t.loop, &u->retry, loop_now(u->t.loop) + jittered(u, ms));
 }
 
 static void let_go(struct vhost_user *u, enum user_cause cause)
@@ -110,7 +109,7 @@ int user_cut(struct vhost_user *u, enum user_cause cause, const char *fmt, ...)
 	va_list ap;
 
 	assert(causes[cause].code < 0);
-	if (log_may(&u->may_log, loop_now_ms())) {
+	if (log_may(&u->may_log, loop_now(u->t.loop))) {
 		va_start(ap, fmt);
 		vsnprintf(why, sizeof(why), fmt, ap);
 		va_end(ap);
@@ -160,7 +159,7 @@ static void adopt(struct vhost_user *u, int fd)
 	assert(u->fd < 0);
 	fd = fd_keep(fd);
 	if (fd < 0) {
-		if (log_may(&u->may_log, loop_now_ms()))
+		if (log_may(&u->may_log, loop_now(u->t.loop)))
 			log_warn(u->t.cfg->id, "no descriptor left for the back-end's socket");
 		return;
 	}
@@ -169,11 +168,11 @@ static void adopt(struct vhost_user *u, int fd)
 	u->awaited = 0;
 	greet(u);
 	loop_watch(u->t.loop, &u->conn, u->fd);
-	u->t.deadline_ms = loop_now_ms();
+	u->t.deadline_ms = loop_now(u->t.loop);
 	if (user_court(u))
 		return;
 	u->courting = true;
-	loop_timer(u->t.loop, &u->retry, loop_now_ms() +
+	loop_timer(u->t.loop, &u->retry, loop_now(u->t.loop) +
 		   COURT_FACTOR * (uint64_t)u->t.cfg->timeout_ms);
 }
 
@@ -197,7 +196,7 @@ static void tell_awaited(struct vhost_user *u, int error)
 	for (unsigned i = 0; i < sizeof(hints) / sizeof(hints[0]); i++)
 		if (hints[i].error == error)
 			hint = hints[i].hint;
-	if (log_may(&u->may_log, loop_now_ms()))
+	if (log_may(&u->may_log, loop_now(u->t.loop)))
 		log_warn(u->t.cfg->id, "waiting for a back-end on %s (%s; errno %d)",
 			 u->t.cfg->socket, hint, error);
 }
@@ -286,7 +285,7 @@ static void server_try(struct vhost_user *u)
 	}
 	u->clients_refused++;
 	sys_call(SYS_close, fd);
-	if (log_may(&u->may_log, loop_now_ms()))
+	if (log_may(&u->may_log, loop_now(u->t.loop)))
 		log_warn(u->t.cfg->id, "a second back-end on %s was sent away", u->t.cfg->socket);
 }
 
@@ -370,7 +369,7 @@ static int server_open(struct vhost_user *u, struct err *e)
 		return err_set(e, rc, "%s: cannot listen on %s (errno %d): is its directory there "
 			       "and writable?", u->t.cfg->id, u->t.cfg->socket, -rc);
 	loop_watch(u->t.loop, &u->door, u->listen_fd);
-	if (log_may(&u->may_log, loop_now_ms()))
+	if (log_may(&u->may_log, loop_now(u->t.loop)))
 		log_info(u->t.cfg->id, "listening on %s for a back-end", u->t.cfg->socket);
 	return 0;
 }
@@ -425,23 +424,22 @@ static int user_open(struct vhost_transport *t, struct err *e)
 static void user_wait(struct vhost_transport *t, unsigned wait_ms)
 {
 	struct vhost_user *u = user_of(t);
-	uint64_t start_ms = loop_now_ms(), spent_ms = 0;
+	uint64_t start_ms = loop_now(u->t.loop), spent_ms = 0;
 	unsigned court_ms = t->cfg->timeout_ms - t->cfg->timeout_ms / 8;
 
 	/* A peer that is there but has not answered yet is worth a longer wait than none. */
 	while (u->open && (u->fd < 0 || u->courting) &&
 	       spent_ms < (u->courting ? court_ms : wait_ms)) {
 		struct pollfd p = { .fd = u->courting ? u->fd : u->listen_fd, .events = POLLIN };
-		struct timespec step = { .tv_nsec = WAIT_STEP_MS * 1000000L };
 
-		sys_call(SYS_ppoll, &p, 1, &step, NULL, 0);
+		loop_wait(t->loop, &p, 1, loop_now(t->loop) + WAIT_STEP_MS);
 		if (u->courting)
 			hear(u);
 		else if (t->cfg->server)
 			server_try(u);
 		else
 			client_try(u);
-		spent_ms = loop_now_ms() - start_ms;
+		spent_ms = loop_now(u->t.loop) - start_ms;
 	}
 }
 
@@ -521,7 +519,9 @@ int vhost_user_new(struct vhost_transport **t, const struct vhost_config *cfg, s
 	u->door = (struct loop_source){ .ready = door_ready, .fd = -1 };
 	u->retry = (struct loop_source){ .ready = retry_ready, .fd = -1 };
 	u->fd = u->listen_fd = -1;
-	u->jitter = loop_now_ms() ^ (uint64_t)(uintptr_t)u ^ (uint64_t)getpid() << 20;
+	u->jitter = loop_seed(loop);
+	for (const char *id = cfg->id; *id; id++)
+		u->jitter = u->jitter * 31 + (unsigned char)*id;
 	u->may_log = (struct log_limit){ .burst = 8, .every_ms = 10000 };
 	*t = &u->t;
 	return 0;

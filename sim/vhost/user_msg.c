@@ -14,7 +14,6 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
-#include <time.h>
 
 #include "sim/core/sys.h"
 #include "sim/vhost/user.h"
@@ -90,16 +89,9 @@ int user_peek(int fd)
 static int await(const struct vhost_user *u, short events)
 {
 	struct pollfd p = { .fd = u->fd, .events = events };
-	uint64_t now_ms = loop_now_ms();
-	uint64_t left_ms = u->t.deadline_ms > now_ms ? u->t.deadline_ms - now_ms : 0;
-	struct timespec t = {
-		.tv_sec = (time_t)(left_ms / 1000), .tv_nsec = (long)(left_ms % 1000) * 1000000,
-	};
-	long n = sys_call(SYS_ppoll, &p, 1, &t, NULL, 0);
+	int n = loop_wait(u->t.loop, &p, 1, u->t.deadline_ms);
 
-	if (n < 0)
-		return n == -EINTR ? 0 : (int)n;
-	return n ? 0 : -ETIMEDOUT;
+	return n < 0 ? n : n || loop_now(u->t.loop) < u->t.deadline_ms ? 0 : -ETIMEDOUT;
 }
 
 static int cut_io(struct vhost_user *u, const char *name, bool sending, long rc)
@@ -235,7 +227,7 @@ static int take_ack(struct vhost_user *u, enum vu_request request)
 	if (rc || !ack.u64)
 		return rc;
 	u->nacks++;
-	if (log_may(&u->may_log, loop_now_ms()))
+	if (log_may(&u->may_log, loop_now(u->t.loop)))
 		log_warn(u->t.cfg->id, "the back-end refused %s (%llu)", rows[request].name,
 			 (unsigned long long)ack.u64);
 	return -EREMOTEIO;
@@ -384,7 +376,7 @@ static unsigned rings_of(struct vhost_user *u, uint64_t pairs)
 {
 	uint64_t sane = pairs < 1 ? 1 : pairs > VHOST_RINGS_MAX / 2 ? VHOST_RINGS_MAX / 2 : pairs;
 
-	if (sane != pairs && log_may(&u->may_log, loop_now_ms()))
+	if (sane != pairs && log_may(&u->may_log, loop_now(u->t.loop)))
 		log_warn(u->t.cfg->id, "the back-end claims %llu queue pairs: taken for %llu",
 			 (unsigned long long)pairs, (unsigned long long)sane);
 	return (unsigned)sane * 2;

@@ -24,7 +24,7 @@
 
 static void begin(struct vhost *v)
 {
-	v->t->deadline_ms = loop_now_ms() + v->cfg.timeout_ms / 2;
+	v->t->deadline_ms = loop_now(v->host.loop) + v->cfg.timeout_ms / 2;
 }
 
 static bool ready(const struct vhost *v)
@@ -96,7 +96,7 @@ static int settle(struct vhost *v, int rc, bool first)
 		return 0;
 	}
 	if (rc == -EREMOTEIO && !first) {
-		if (log_may(&v->may_log, loop_now_ms()))
+		if (log_may(&v->may_log, loop_now(v->host.loop)))
 			log_warn(v->cfg.id, "%s; trying again later", v->why);
 		drop(v, true);
 		return 0;
@@ -138,7 +138,7 @@ static bool fits(struct vhost *v)
 
 	if (!v->started || (!missing && rings_used(v) <= v->peer.rings_max))
 		return true;
-	if (!log_may(&v->may_log, loop_now_ms()))
+	if (!log_may(&v->may_log, loop_now(v->host.loop)))
 		return false;
 	if (missing)
 		log_warn(v->cfg.id, "the back-end lacks features the driver uses (%#llx); waiting "

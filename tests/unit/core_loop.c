@@ -350,6 +350,49 @@ static void each_missing_resource_is_an_error_and_leaks_nothing(void)
 	CU_EQ(n, 4);	/* memory, eventfd, thread */
 }
 
+/* ---- a world of one's own -------------------------------------------------------------------- */
+
+static uint64_t world_now(void *ctx)
+{
+	return *(uint64_t *)ctx;
+}
+
+static int world_wait(void *ctx, struct pollfd *p, unsigned n, uint64_t until_ms)
+{
+	*(uint64_t *)ctx = until_ms;
+	return 0;
+}
+
+static void in_a_world_time_and_turns_are_the_makers(void)
+{
+	uint64_t now_ms = 1000;
+	const struct loop_world w = { &now_ms, world_now, world_wait, 7 };
+	struct probe p, q;
+	struct loop *l;
+
+	CU_EQ(loop_new_in(&l, &w), 0);
+	probe_init(&p, l);
+	probe_init(&q, l);
+	CU_EQ(loop_start(l), 0);
+	CU_EQ(loop_seed(l), 7);
+	loop_timer(l, &p.src, 1500);
+	loop_turn(l, ~UINT64_C(0), 0);
+	CU_EQ(p.timers, 0);
+	CU_EQ(loop_wait(l, NULL, 0, 1500), 0);
+	CU_EQ(loop_now(l), 1500);
+	loop_turn(l, 0, 0);
+	CU_EQ(p.timers, 1);
+	CU_ASSERT(pthread_equal(p.in, pthread_self()));
+	/* Events may be held back. */
+	loop_watch(l, &q.src, eventfd(1, EFD_NONBLOCK));
+	loop_turn(l, 0, 0);
+	CU_EQ(q.readies, 0);
+	loop_turn(l, 1, 0);
+	CU_EQ(q.readies, 1);
+	close(q.src.fd);
+	loop_free(l);
+}
+
 CU_MAIN("core/loop",
 	T(no_thread_runs_before_start),
 	T(a_ready_descriptor_is_told_in_the_loops_thread),
@@ -362,4 +405,5 @@ CU_MAIN("core/loop",
 	T(a_stopped_loop_starts_again),
 	T(the_thread_has_a_name_and_takes_no_signals_but_its_own_faults),
 	T(an_orphan_has_no_thread_and_gets_none),
-	T(each_missing_resource_is_an_error_and_leaks_nothing))
+	T(each_missing_resource_is_an_error_and_leaks_nothing),
+	T(in_a_world_time_and_turns_are_the_makers))
