@@ -320,7 +320,6 @@ static void a_split_chain_that_loops_or_leaves_is_handed_back(void)
 	}
 }
 
-/* C-DS-03, C-DS-04 */
 static void a_split_ring_that_lies_about_itself_is_stopped(void)
 {
 	static const struct kind split = { false, 16 };
@@ -342,7 +341,6 @@ static void a_split_ring_that_lies_about_itself_is_stopped(void)
 	}
 }
 
-/* C-DP-01 */
 static void a_packed_chain_without_end_stops_the_ring(void)
 {
 	static const struct kind packed = { true, 16 };
@@ -430,7 +428,6 @@ static void batches_may_be_out_together_and_are_released_in_order(void)
 	}
 }
 
-/* C-OF-01, C-OF-02, C-DS-11 */
 static void a_header_that_lies_drops_its_frame(void)
 {
 	const uint64_t f = BASIC | BIT(VIRTIO_NET_F_CSUM) | BIT(VIRTIO_NET_F_HOST_TSO4);
@@ -753,19 +750,20 @@ static void frames_cross_from_ring_to_ring_in_order_and_whole(void)
 
 CU_MAIN("backend/vqueue",
 	T(a_frame_of_any_length_is_taken_as_it_is),
-	T(too_short_and_too_long_frames_go_back_unseen),
-	T(a_chain_may_be_cut_anywhere),
-	T(a_bad_chain_costs_only_itself),
-	T(a_bad_indirect_table_is_refused),
-	T(a_split_chain_that_loops_or_leaves_is_handed_back),
-	T(a_split_ring_that_lies_about_itself_is_stopped),
-	T(a_packed_chain_without_end_stops_the_ring),
-	T(ids_that_repeat_or_exceed_the_ring_come_back_as_they_are),
+	TC("C-OF-03", too_short_and_too_long_frames_go_back_unseen),
+	TC("C-DS-12", a_chain_may_be_cut_anywhere),
+	TC("C-DS-07, C-DS-08, C-DS-14, C-DS-15, C-DP-02, C-DP-08, C-MM-09",
+	   a_bad_chain_costs_only_itself),
+	TC("C-DS-09, C-DP-04, C-DP-08", a_bad_indirect_table_is_refused),
+	TC("C-DS-01, C-DS-02", a_split_chain_that_loops_or_leaves_is_handed_back),
+	TC("C-DS-03, C-DS-04", a_split_ring_that_lies_about_itself_is_stopped),
+	TC("C-DP-01", a_packed_chain_without_end_stops_the_ring),
+	TC("C-DP-06", ids_that_repeat_or_exceed_the_ring_come_back_as_they_are),
 	T(in_order_one_used_element_speaks_for_the_batch),
 	T(batches_may_be_out_together_and_are_released_in_order),
-	T(a_header_that_lies_drops_its_frame),
-	T(a_frame_fills_exactly_its_bytes_of_the_buffer),
+	TC("C-OF-01, C-OF-02", a_header_that_lies_drops_its_frame),
+	TC("C-DS-17, C-OF-07", a_frame_fills_exactly_its_bytes_of_the_buffer),
 	T(a_large_frame_is_spread_over_merged_buffers),
-	T(a_frame_that_does_not_fit_is_dropped_by_cause),
-	T(an_offload_the_driver_did_not_take_is_not_delivered),
-	T(frames_cross_from_ring_to_ring_in_order_and_whole))
+	TC("C-DS-13, C-DS-14", a_frame_that_does_not_fit_is_dropped_by_cause),
+	TC("C-OF-05", an_offload_the_driver_did_not_take_is_not_delivered),
+	TC("C-DP-03", frames_cross_from_ring_to_ring_in_order_and_whole))

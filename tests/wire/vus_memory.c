@@ -38,7 +38,6 @@ static unsigned maps_of(const char *what)
 	return n;
 }
 
-/* C-MM-02, C-MM-03, C-MM-05, C-MM-08, C-MM-14 */
 static void a_region_that_cannot_be_is_refused(void)
 {
 	const uint64_t page = 4096, max = UINT64_MAX;
@@ -70,7 +69,6 @@ static void a_region_that_cannot_be_is_refused(void)
 	rig_free(g);
 }
 
-/* C-MM-01, C-MM-11, C-MM-13 */
 static void a_table_is_taken_whole_or_not_at_all(void)
 {
 	struct vu_region r[VU_REGIONS_MAX];
@@ -111,7 +109,6 @@ static void a_table_is_taken_whole_or_not_at_all(void)
 	rig_free(g);
 }
 
-/* C-MM-04 */
 static void regions_that_overlap_are_refused(void)
 {
 	const uint64_t s = 0x10000;
@@ -137,7 +134,6 @@ static void regions_that_overlap_are_refused(void)
 	rig_free(g);
 }
 
-/* C-MM-12 */
 static void slots_are_added_and_removed_one_by_one(void)
 {
 	struct rig *g = rig_new();
@@ -207,7 +203,6 @@ static void the_table_may_be_replaced_while_rings_run(void)
 	}
 }
 
-/* C-MM-17, C-MM-07 */
 static void files_that_may_not_be_written_are_refused(void)
 {
 	struct vu_region r = { DRV_GPA, 4096, DRV_UVA, 0 };
@@ -244,7 +239,6 @@ static void a_port_may_insist_on_files_that_cannot_shrink(void)
 	rig_free(g);
 }
 
-/* C-MM-14 */
 static void memory_per_peer_is_bounded(void)
 {
 	struct rig *g = rig_new_with((struct vus_config){ .memory_max = 3 << 16 });
@@ -381,7 +375,6 @@ static int ask_log(struct rig *g, uint64_t size, uint64_t off, int fd)
 	return peer_recv(&g->peer, &h, &p, NULL) == 1 && h.request == VU_SET_LOG_BASE ? 0 : -1;
 }
 
-/* C-LG-01 */
 static void a_log_must_lie_in_its_file(void)
 {
 	static const struct { uint64_t size, off; int rc; } logs[] = {
@@ -464,7 +457,6 @@ static void every_page_written_is_marked(void)
 
 /* ---- in-flight area (C8) ------------------------------------------------------------------- */
 
-/* C-IF-01, C-IF-03, C-IF-04 */
 static void an_inflight_area_is_bounded_sealed_and_given_once(void)
 {
 	static const struct { uint16_t queues, size; bool good; } rows[] = {
@@ -516,17 +508,17 @@ static void an_inflight_area_is_bounded_sealed_and_given_once(void)
 
 CU_MAIN("wire/vus_memory",
 	TC("C-MM-02, C-MM-03, C-MM-05", a_region_that_cannot_be_is_refused),
-	T(a_table_is_taken_whole_or_not_at_all),
+	TC("C-MM-01, C-MM-11, C-MM-13", a_table_is_taken_whole_or_not_at_all),
 	TC("C-MM-04", regions_that_overlap_are_refused),
-	T(slots_are_added_and_removed_one_by_one),
-	T(memory_that_rings_are_made_of_stays),
-	T(the_table_may_be_replaced_while_rings_run),
-	T(files_that_may_not_be_written_are_refused),
-	T(a_port_may_insist_on_files_that_cannot_shrink),
-	T(memory_per_peer_is_bounded),
-	T(a_file_cut_short_costs_its_owner_only),
-	T(a_hole_punched_into_memory_hurts_nobody),
-	T(buffers_cross_from_region_to_region),
-	T(a_log_must_lie_in_its_file),
-	T(every_page_written_is_marked),
-	T(an_inflight_area_is_bounded_sealed_and_given_once))
+	TC("C-MM-12", slots_are_added_and_removed_one_by_one),
+	TC("C-MM-12", memory_that_rings_are_made_of_stays),
+	TC("C-MM-10", the_table_may_be_replaced_while_rings_run),
+	TC("C-MM-07, C-MM-17", files_that_may_not_be_written_are_refused),
+	TC("C-MM-07", a_port_may_insist_on_files_that_cannot_shrink),
+	TC("C-MM-14, C-PR-02", memory_per_peer_is_bounded),
+	TC("C-MM-06", a_file_cut_short_costs_its_owner_only),
+	TC("C-MM-06", a_hole_punched_into_memory_hurts_nobody),
+	TC("C-MM-09", buffers_cross_from_region_to_region),
+	TC("C-LG-01", a_log_must_lie_in_its_file),
+	TC("C-LG-02, C-LG-04, C-LG-05, C-LG-06", every_page_written_is_marked),
+	TC("C-IF-01, C-IF-03, C-IF-04", an_inflight_area_is_bounded_sealed_and_given_once))

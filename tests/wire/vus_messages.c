@@ -66,7 +66,6 @@ static void a_wrong_size_ends_the_session(void)
 	rig_free(g);
 }
 
-/* C-MS-02 */
 static void wrong_header_flags_end_the_session(void)
 {
 	struct rig *g = rig_new();
@@ -319,7 +318,6 @@ static void replies_wait_for_a_slow_reader(void)
 	rig_free(g);
 }
 
-/* C-MS-14 */
 static void a_second_front_end_is_sent_away_and_a_storm_is_bounded(void)
 {
 	struct rig *g = rig_new();
@@ -341,7 +339,6 @@ static void a_second_front_end_is_sent_away_and_a_storm_is_bounded(void)
 	rig_free(g);
 }
 
-/* C-MS-13 */
 static void without_descriptors_the_running_session_lives(void)
 {
 	struct rig *g = rig_new();
@@ -396,7 +393,6 @@ static void values_out_of_range_are_refused(void)
 	rig_free(g);
 }
 
-/* C-CF-01 */
 static void configuration_is_read_within_its_bounds_only(void)
 {
 	static const struct { uint32_t off, size; bool good; } reads[] = {
@@ -472,7 +468,6 @@ static void requests_in_any_order_hurt_nobody(void)
 	rig_free(other);
 }
 
-/* C-PR-03 */
 static void complaints_about_a_peer_are_few(void)
 {
 	int keep = dup(STDERR_FILENO), log = memfd_create("log", 0);
@@ -551,22 +546,23 @@ static void a_socket_left_behind_is_replaced_and_a_live_one_is_not(void)
 
 CU_MAIN("wire/vus_messages",
 	T(a_session_comes_up_and_carries_frames),
-	T(a_wrong_size_ends_the_session),
-	T(wrong_header_flags_end_the_session),
-	T(an_unknown_request_is_refused_if_an_answer_is_wanted),
-	T(an_answer_is_given_only_once_that_was_agreed),
-	T(a_message_may_come_in_any_pieces),
-	T(surplus_descriptors_are_closed_and_end_the_session),
-	T(descriptors_in_the_middle_of_a_message_end_the_session),
-	T(descriptors_of_the_wrong_kind_are_refused),
-	T(replies_that_nobody_reads_do_not_pile_up),
+	TC("C-MS-01", a_wrong_size_ends_the_session),
+	TC("C-MS-02", wrong_header_flags_end_the_session),
+	TC("C-MS-03, C-SD-01, C-IO-01, C-PC-01, C-CR-01",
+	   an_unknown_request_is_refused_if_an_answer_is_wanted),
+	TC("C-MS-12", an_answer_is_given_only_once_that_was_agreed),
+	TC("C-MS-01, C-MS-04", a_message_may_come_in_any_pieces),
+	TC("C-MS-06, C-MS-07", surplus_descriptors_are_closed_and_end_the_session),
+	TC("C-MS-09", descriptors_in_the_middle_of_a_message_end_the_session),
+	TC("C-MS-10, C-MM-15, C-RG-10, C-RG-11", descriptors_of_the_wrong_kind_are_refused),
+	TC("C-MS-11", replies_that_nobody_reads_do_not_pile_up),
 	T(replies_wait_for_a_slow_reader),
-	T(a_second_front_end_is_sent_away_and_a_storm_is_bounded),
-	T(without_descriptors_the_running_session_lives),
-	T(values_out_of_range_are_refused),
-	T(configuration_is_read_within_its_bounds_only),
-	T(requests_in_any_order_hurt_nobody),
-	T(complaints_about_a_peer_are_few),
+	TC("C-MS-14", a_second_front_end_is_sent_away_and_a_storm_is_bounded),
+	TC("C-MS-13", without_descriptors_the_running_session_lives),
+	TC("C-ST-01, C-MT-01", values_out_of_range_are_refused),
+	TC("C-CF-01", configuration_is_read_within_its_bounds_only),
+	TC("C-MS-05", requests_in_any_order_hurt_nobody),
+	TC("C-PR-03", complaints_about_a_peer_are_few),
 	T(sessions_leave_nothing_behind),
 	T(a_client_port_dials_until_somebody_listens_and_again_when_he_left),
 	T(a_socket_left_behind_is_replaced_and_a_live_one_is_not))

@@ -57,7 +57,6 @@ static void a_ring_that_is_not_there_is_refused(void)
 	rig_free(g);
 }
 
-/* C-RG-03, C-RG-04 */
 static void sizes_that_the_format_does_not_know_are_refused(void)
 {
 	static const struct { uint32_t num; bool split, packed; } sizes[] = {
@@ -127,7 +126,6 @@ static void a_ring_outside_its_memory_does_not_start(void)
 	}
 }
 
-/* C-RG-08 */
 static void a_base_outside_the_ring_does_not_start(void)
 {
 	static const struct { uint32_t base; int split, packed; } rows[] = {
@@ -149,7 +147,6 @@ static void a_base_outside_the_ring_does_not_start(void)
 	}
 }
 
-/* C-RG-05, C-RG-15, C-RG-16 */
 static void a_running_ring_is_not_changed(void)
 {
 	for (unsigned packed = 0; packed < 2; packed++) {
@@ -184,7 +181,6 @@ static void a_running_ring_is_not_changed(void)
 	}
 }
 
-/* C-RG-12, C-RG-13 */
 static void enabling_and_stopping_are_possible_in_any_state(void)
 {
 	struct rig *g = rig_new();
@@ -242,7 +238,6 @@ static uint64_t sum(const uint8_t *p, uint64_t n)
 	return s;
 }
 
-/* C-RG-14 */
 static void a_stopped_ring_is_not_touched(void)
 {
 	for (unsigned packed = 0; packed < 2; packed++) {
@@ -273,7 +268,6 @@ static void a_stopped_ring_is_not_touched(void)
 	}
 }
 
-/* C-RG-09 */
 static void eventfds_sent_again_replace_each_other(void)
 {
 	struct rig *g = rig_new();
@@ -380,7 +374,6 @@ static void a_peer_is_called_at_the_index_it_named(void)
 	}
 }
 
-/* C-DS-19, C-DP-07 */
 static void nonsense_in_the_event_fields_costs_only_calls(void)
 {
 	static const uint64_t kinds[] = { 0, PACKED };
@@ -665,22 +658,22 @@ static void a_peer_that_scribbles_over_everything_harms_only_itself(void)
 }
 
 CU_MAIN("wire/vus_rings",
-	T(a_ring_that_is_not_there_is_refused),
-	T(sizes_that_the_format_does_not_know_are_refused),
-	T(a_ring_outside_its_memory_does_not_start),
-	T(a_base_outside_the_ring_does_not_start),
-	T(a_running_ring_is_not_changed),
-	T(enabling_and_stopping_are_possible_in_any_state),
+	TC("C-RG-01, C-RG-02", a_ring_that_is_not_there_is_refused),
+	TC("C-RG-02, C-RG-03", sizes_that_the_format_does_not_know_are_refused),
+	TC("C-RG-06, C-RG-07", a_ring_outside_its_memory_does_not_start),
+	TC("C-RG-08", a_base_outside_the_ring_does_not_start),
+	TC("C-RG-05, C-RG-15, C-RG-16", a_running_ring_is_not_changed),
+	TC("C-RG-12, C-RG-13", enabling_and_stopping_are_possible_in_any_state),
 	T(a_disabled_ring_eats_what_it_is_given),
-	T(a_stopped_ring_is_not_touched),
-	T(eventfds_sent_again_replace_each_other),
+	TC("C-RG-14", a_stopped_ring_is_not_touched),
+	TC("C-RG-09", eventfds_sent_again_replace_each_other),
 	T(a_peer_is_called_if_it_asked_to_be),
 	T(a_peer_is_called_at_the_index_it_named),
-	T(nonsense_in_the_event_fields_costs_only_calls),
+	TC("C-DS-19, C-DP-07", nonsense_in_the_event_fields_costs_only_calls),
 	T(a_sleeping_worker_is_kicked_and_a_polling_one_is_not),
-	T(a_full_call_eventfd_does_not_stop_us),
+	TC("C-RG-11", a_full_call_eventfd_does_not_stop_us),
 	T(a_broken_ring_is_told_of_and_can_be_started_anew),
 	T(frames_reach_the_queue_that_is_named),
 	T(a_reset_stops_all_rings),
 	T(a_successor_goes_on_where_the_ring_stands),
-	T(a_peer_that_scribbles_over_everything_harms_only_itself))
+	TC("C-DS-10, C-DS-11, C-DP-05", a_peer_that_scribbles_over_everything_harms_only_itself))
