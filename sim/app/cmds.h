@@ -25,12 +25,15 @@ int cmd_switch(int argc, char **argv);
 struct opts {
 	struct config config;
 	const char   *lib;		/* --lib */
+	const char   *sw;		/* --switch; NULL: $PODPCI_SWITCH or the default */
 	bool          dry_run, verbose, json, help;
 	char        **rest;		/* what follows the options, NULL-terminated */
 };
 
-/* Fills o from argv[1..]; the configuration is finished, its paths absolute. */
+/* Fills o from argv[1..]. */
 int  opts_parse(struct opts *o, int argc, char **argv, struct err *e);
+/* Finishes the configuration and makes its paths absolute. */
+int  opts_finish(struct opts *o, struct err *e);
 void opts_help(void);			/* the option and key tables, to stdout */
 
 /* The preload library, absolute: --lib, $PODPCI_LIB or ../lib beside the program. */

@@ -264,7 +264,7 @@ static const struct kind bdf    = { bdf_parse, text_print, false };
 #define OPT(field) offsetof(struct config, field), sizeof(((struct config *)0)->field)
 
 static const struct key net_keys[] = {
-	{ "socket", "PATH of the back-end's vhost-user socket (required)",
+	{ "socket", "PATH of the back-end's vhost-user socket; default: the node's switch",
 	  &path, NET(socket), 0, 0, "a path" },
 	{ "server", "we listen on it and the back-end connects; default: we connect",
 	  &flag, NET(server), 0, 0, "on or off" },
@@ -388,8 +388,6 @@ int config_add_net(struct config *c, const char *text, struct err *e)
 			return rc;
 		text += len + (text[len] == ',');
 	}
-	if (!n.socket[0])
-		return err_set(e, -EINVAL, "socket=PATH is missing");
 	c->net[c->nets++] = n;
 	return 0;
 }

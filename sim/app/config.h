@@ -42,6 +42,7 @@ struct config {
 	struct net_config net[CONFIG_NETS_MAX];
 	unsigned nets;
 	bool coalesce;			/* answer hugepage files with one file */
+	bool sockets_later;		/* they are filled in, then finished again */
 	bool pagemap;			/* answer /proc/self/pagemap with VFN for PFN */
 };
 

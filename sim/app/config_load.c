@@ -132,6 +132,13 @@ static bool mac_taken(const struct config *c, const uint8_t m[6])
 	return false;
 }
 
+static bool mac_given(const struct net_config *n)
+{
+	static const uint8_t none[6];
+
+	return memcmp(n->mac, none, sizeof(none)) != 0;
+}
+
 static uint64_t fnv1a(uint64_t hash, const char *text)
 {
 	do {
@@ -204,12 +211,12 @@ static int pair_check(const struct net_config *a, const struct net_config *b, st
 		return err_set(e, -EEXIST, "id=%s is given to two devices", b->id);
 	if (!strcmp(a->bdf, b->bdf))
 		return err_set(e, -EEXIST, "%s and %s both ask for bdf=%s", a->id, b->id, b->bdf);
-	if (!memcmp(a->mac, b->mac, sizeof(a->mac)))
+	if (mac_given(a) && !memcmp(a->mac, b->mac, sizeof(a->mac)))
 		return err_set(e, -EEXIST,
 			       "%s and %s both ask for mac=%02x:%02x:%02x:%02x:%02x:%02x", a->id,
 			       b->id, b->mac[0], b->mac[1], b->mac[2], b->mac[3], b->mac[4],
 			       b->mac[5]);
-	if ((a->server || b->server) && !strcmp(a->socket, b->socket))
+	if ((a->server || b->server) && a->socket[0] && !strcmp(a->socket, b->socket))
 		return err_set(e, -EEXIST, "%s and %s share socket=%s, where one is the server",
 			       a->id, b->id, b->socket);
 	return 0;
@@ -217,7 +224,6 @@ static int pair_check(const struct net_config *a, const struct net_config *b, st
 
 int config_finish(struct config *c, struct err *e)
 {
-	static const uint8_t none[6];
 	int rc;
 
 	for (unsigned i = 0; i < c->nets; i++)
@@ -226,7 +232,9 @@ int config_finish(struct config *c, struct err *e)
 	for (unsigned i = 0; i < c->nets; i++) {
 		if (!c->net[i].bdf[0])
 			bdf_assign(c, &c->net[i]);
-		if (!memcmp(c->net[i].mac, none, sizeof(none)))
+		if (!c->net[i].socket[0] && !c->sockets_later)
+			return err_set(e, -EINVAL, "%s: socket=PATH is missing", c->net[i].id);
+		if (!mac_given(&c->net[i]) && !c->sockets_later)
 			mac_derive(c, &c->net[i]);
 	}
 	for (unsigned i = 0; i < c->nets; i++)

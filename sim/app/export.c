@@ -146,6 +146,8 @@ int cmd_sysfs(int argc, char **argv)
 	if (!rc && (!o.rest[0] || o.rest[1]))
 		rc = err_set(&e, -EINVAL, "one directory is needed: podpci sysfs [OPTIONS] DIR");
 	if (!rc)
+		rc = opts_finish(&o, &e);
+	if (!rc)
 		rc = opts_lib(&o, lib, sizeof(lib), &e);
 	if (!rc)
 		rc = render(&o.config, o.rest[0], dir, &e);

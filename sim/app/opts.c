@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "include/ctlapi.h"
 #include "sim/app/cmds.h"
 #include "sim/core/err.h"
 
@@ -44,6 +45,12 @@ static int set_lib(struct opts *o, const char *val, struct err *e)
 	return 0;
 }
 
+static int set_switch(struct opts *o, const char *val, struct err *e)
+{
+	o->sw = val;
+	return 0;
+}
+
 static int set_dry_run(struct opts *o, const char *val, struct err *e)
 {
 	o->dry_run = true;
@@ -74,6 +81,8 @@ static const struct option_row rows[] = {
 	  set_config },
 	{ "--option", "-o", "KEY=VALUE", "see below", set_option },
 	{ "--lib", NULL, "PATH", "the preload library; default $PODPCI_LIB or ../lib", set_lib },
+	{ "--switch", NULL, "PATH", "control socket of the switch; default $PODPCI_SWITCH or "
+	  CTL_SOCKET, set_switch },
 	{ "--dry-run", "-n", NULL, "check, print the effective configuration, do nothing",
 	  set_dry_run },
 	{ "--json", "-j", NULL, "print JSON (sysfs)", set_json },
@@ -128,7 +137,7 @@ static int sockets_absolute(struct config *c, struct err *e)
 		struct net_config *n = &c->net[i];
 		int len;
 
-		if (n->socket[0] == '/')
+		if (n->socket[0] == '/' || !n->socket[0])
 			continue;
 		if (!getcwd(cwd, sizeof(cwd)))
 			return err_set(e, -errno, "current directory: %s", strerror(errno));
@@ -147,6 +156,7 @@ int opts_parse(struct opts *o, int argc, char **argv, struct err *e)
 	int i = 1, rc;
 
 	memset(o, 0, sizeof(*o));
+	o->sw = getenv("PODPCI_SWITCH");
 	config_init(&o->config);
 	for (; i < argc && argv[i][0] == '-' && strcmp(argv[i], "--"); i++) {
 		const struct option_row *r;
@@ -167,7 +177,13 @@ int opts_parse(struct opts *o, int argc, char **argv, struct err *e)
 			return rc;
 	}
 	o->rest = argv + i + (i < argc && !strcmp(argv[i], "--"));
-	rc = config_finish(&o->config, e);
+	return 0;
+}
+
+int opts_finish(struct opts *o, struct err *e)
+{
+	int rc = config_finish(&o->config, e);
+
 	return rc ? rc : sockets_absolute(&o->config, e);
 }
 

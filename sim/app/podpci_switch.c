@@ -175,7 +175,7 @@ static const struct option_row {
 	  set_spin },
 	{ "addresses", "N", "room for learned addresses (16384)", set_fdb },
 	{ "age", "SECONDS", "when a silent address is forgotten (300)", set_age },
-	{ "group", "GROUP", "group of the control socket and its directory", set_group },
+	{ "group", "GROUP", "group of its sockets, which may use it", set_group },
 	{ "metrics", "ADDRESS", "Prometheus metrics at a socket path or 127.0.0.1:PORT",
 	  set_metrics },
 	{ "log", "LEVEL", "error, warn, info, debug (info)", set_level },
@@ -296,8 +296,6 @@ static int make_dir(struct options *o, struct err *e)
 		return 0;
 	if (mkdir(o->sw.dir, 0750) < 0)
 		return err_set(e, -errno, "%s: %s", o->sw.dir, strerror(errno));
-	if (o->gid >= 0 && chown(o->sw.dir, (uid_t)-1, (gid_t)o->gid) < 0)
-		return err_set(e, -errno, "%s: %s", o->sw.dir, strerror(errno));
 	return 0;
 }
 
@@ -353,12 +351,22 @@ static void serve(struct sw *s, struct ctl_server *ctl, struct metrics *m, int s
 	}
 }
 
+/* Whatever is made from now on belongs to it. */
+static int join_group(const struct options *o, struct err *e)
+{
+	if (o->gid < 0 || getegid() == (gid_t)o->gid || setegid((gid_t)o->gid) == 0)
+		return 0;
+	return err_set(e, -errno, "--group %d: %s (CAP_SETGID is needed)", o->gid, strerror(errno));
+}
+
 static int start(struct options *o, struct sw **s, struct ctl_server **ctl, struct metrics **m,
 		 struct err *e)
 {
 	struct rlimit files = { 65536, 65536 }, pinned = { RLIM_INFINITY, RLIM_INFINITY };
-	int rc = make_dir(o, e);
+	int rc = join_group(o, e);
 
+	if (!rc)
+		rc = make_dir(o, e);
 	if (rc)
 		return rc;
 	(void)setrlimit(RLIMIT_NOFILE, &files);		/* many peers: what is allowed will do */

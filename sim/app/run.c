@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "include/ioapi.h"
+#include "sim/app/attach.h"
 #include "sim/app/cmds.h"
 #include "sim/app/ns.h"
 #include "sim/app/sim.h"
@@ -19,12 +20,14 @@
 #include "sim/core/err.h"
 
 static const char usage[] =
-	"Usage: podpci run --net socket=PATH[,KEY=VALUE...] [--net ...] [OPTIONS] -- COMMAND...\n"
+	"Usage: podpci run --net [socket=PATH][,KEY=VALUE...] [--net ...] [OPTIONS] -- COMMAND...\n"
 	"\n"
 	"Runs COMMAND with simulated virtio-net PCI devices, one for each --net, whose packets\n"
-	"go to the vhost-user back-end on the socket. Works as root and as an ordinary user. The\n"
-	"exit status is the command's; 125: podpci itself failed, 126: the command cannot be\n"
-	"executed, 127: there is no such command.\n"
+	"go to the vhost-user back-end on the socket. A device without socket= gets a port of the\n"
+	"node's switch for as long as COMMAND runs; where no switch runs, or none that this user\n"
+	"may ask, a private one is started that connects the devices with each other. Works as\n"
+	"root and as an ordinary user. The exit status is the command's; 125: podpci itself\n"
+	"failed, 126: the command cannot be executed, 127: there is no such command.\n"
 	"\n";
 
 static const char examples[] =
@@ -35,6 +38,7 @@ static const char examples[] =
 	"\n"
 	"Examples:\n"
 	"  podpci run --net socket=/run/vhost/p0.sock -- lspci -vvv\n"
+	"  podpci run --net mac=52:54:00:00:00:01 -- dpdk-testpmd -- -i\n"
 	"  podpci run --net socket=/run/vhost/p0.sock,mac=52:54:00:00:00:01,queues=2 \\\n"
 	"             --net socket=/run/vhost/p1.sock,server,mode=transitional \\\n"
 	"             -- dpdk-testpmd -- -i\n"
@@ -139,13 +143,21 @@ int cmd_run(int argc, char **argv)
 		return 0;
 	}
 	if (!rc && !o.config.nets)
-		rc = err_set(&e, -EINVAL, "no device: give --net socket=PATH or --config FILE");
+		rc = err_set(&e, -EINVAL, "no device: give --net [KEY=VALUE,...] or --config FILE");
+	o.config.sockets_later = true;
+	if (!rc)
+		rc = opts_finish(&o, &e);
 	if (!rc && o.dry_run)
 		return dry_run(&o);
 	if (!rc && !o.rest[0])
 		rc = err_set(&e, -EINVAL, "no command: podpci run [OPTIONS] -- COMMAND...");
 	if (!rc)
 		rc = opts_lib(&o, lib, sizeof(lib), &e);
+	if (!rc)
+		rc = attach_ports(&o.config, o.sw, o.verbose, &e);
+	o.config.sockets_later = false;
+	if (!rc)
+		rc = opts_finish(&o, &e);
 	if (rc)
 		return complain(&e);
 	for (unsigned i = 0; i < o.config.nets; i++)

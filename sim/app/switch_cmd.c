@@ -2,6 +2,7 @@
 // switch_cmd.c - `podpci switch ...`: talks to the node's switch.
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "include/ctlapi.h"
@@ -15,7 +16,7 @@ static void usage(FILE *to)
 	const char *verb, *args, *help;
 
 	fprintf(to, "Usage: podpci switch [-j] [-s SOCKET] COMMAND...\n\n"
-		"Asks podpci-switch, at " CTL_SOCKET " or SOCKET. -j: JSON.\n\n");
+		"Asks podpci-switch, at SOCKET, $PODPCI_SWITCH or " CTL_SOCKET ". -j: JSON.\n\n");
 	for (unsigned i = 0; (verb = ctl_verb(i, &args, &help)); i++) {
 		if (!strncmp(verb, "dev ", 4))
 			continue;
@@ -52,7 +53,7 @@ static int call(const char *path, char **argv, int argc, bool json)
 
 int cmd_switch(int argc, char **argv)
 {
-	const char *path = CTL_SOCKET;
+	const char *asked = getenv("PODPCI_SWITCH"), *path = asked ? asked : CTL_SOCKET;
 	bool json = false;
 	int i;
 

@@ -296,6 +296,14 @@ static int ask(struct workers *w, unsigned worker, struct job *j)
 	return j->rc;
 }
 
+static int job_nothing(struct workers *w, unsigned worker, struct job *j)
+{
+	(void)w;
+	(void)worker;
+	(void)j;
+	return 0;
+}
+
 static int job_add(struct workers *w, unsigned worker, struct job *j)
 {
 	struct worker *k = &w->worker[worker];
@@ -525,6 +533,11 @@ int workers_new(struct workers **out, struct l2 *l2, const struct workers_opts *
 	if (rc) {
 		workers_free(w);
 		return err_set(e, rc, "cannot start a worker: %s", strerror(-rc));
+	}
+	for (unsigned i = 0; i < w->n; i++) {	/* `begin` is behind them all */
+		struct job j = { .run = job_nothing };
+
+		ask(w, i, &j);
 	}
 	*out = w;
 	return 0;

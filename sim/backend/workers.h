@@ -45,7 +45,7 @@ struct worker_stats {
 	int      cpu;
 };
 
-/* Starts the threads. l2 outlives them. */
+/* Starts the threads; on return all of them have begun. l2 outlives them. */
 int  workers_new(struct workers **w, struct l2 *l2, const struct workers_opts *o, struct err *e);
 /* Ends the threads; ports that are still there are detached and freed. */
 void workers_free(struct workers *w);

@@ -29,8 +29,6 @@ static struct config conf(void)
 static void wrong_nets_are_refused_with_the_law_they_break(void)
 {
 	static const struct { const char *text, *msg; int rc; } bad[] = {
-		{ "", "socket=PATH is missing", -EINVAL },
-		{ "queues=2", "socket=PATH is missing", -EINVAL },
 		{ "socket", "socket: needs a value, socket=...: a path", -EINVAL },
 		{ "socket=", "socket=: must be a path", -EINVAL },
 		{ "socket= /x", "socket: must not begin or end with a blank", -EINVAL },
@@ -96,6 +94,25 @@ static void wrong_nets_are_refused_with_the_law_they_break(void)
 		CU_EQ(c.nets, 0);
 		EXPECT_TEXT(e.msg, bad[i].msg);
 	}
+}
+
+static void a_device_without_a_socket_is_whole_only_if_it_may_get_one_later(void)
+{
+	struct config c = conf();
+	struct err e = { 0 };
+
+	CU_EQ(config_add_net(&c, "queues=2", &e), 0);
+	CU_EQ(config_add_net(&c, "", &e), 0);
+	CU_EQ(config_finish(&c, &e), -EINVAL);
+	EXPECT_TEXT(e.msg, "net0: socket=PATH is missing");
+	c.sockets_later = true;
+	CU_EQ(config_finish(&c, &e), 0);
+	strcpy(c.net[0].socket, "/a");
+	strcpy(c.net[1].socket, "/b");
+	c.sockets_later = false;
+	CU_EQ(config_finish(&c, &e), 0);
+	CU_ASSERT(c.net[0].mac[0] && c.net[1].mac[0]);
+	CU_ASSERT(memcmp(c.net[0].mac, c.net[1].mac, 6) != 0);
 }
 
 static void a_socket_path_may_have_107_bytes_and_not_108(void)
@@ -309,7 +326,6 @@ static void wrong_files_are_refused_with_the_line(void)
 		  ":4: nett: unknown statement; there are net and option" },
 		{ "net socket=/s,queues=0",
 		  ":1: queues=0: must be a number from 1 to 127" },
-		{ "net\n", ":1: socket=PATH is missing" },
 		{ "option turbo=on\n", ":1: turbo: unknown key; there are coalesce, pagemap" },
 		{ "option coalesce=maybe\n", ":1: coalesce=maybe: must be on or off" },
 	};
@@ -385,6 +401,7 @@ static void each_key_has_help(void)
 
 CU_MAIN("app/config",
 	T(wrong_nets_are_refused_with_the_law_they_break),
+	T(a_device_without_a_socket_is_whole_only_if_it_may_get_one_later),
 	T(a_socket_path_may_have_107_bytes_and_not_108),
 	T(a_value_longer_than_any_is_refused),
 	T(one_device_too_many_is_refused),

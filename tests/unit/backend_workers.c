@@ -234,6 +234,33 @@ static void frames_cross_between_ports_of_one_and_of_two_workers(void)
 	}
 }
 
+static _Atomic unsigned begun;
+
+static int begin_slowly(void)
+{
+	struct timespec t = { 0, 30000000 };
+
+	nanosleep(&t, NULL);
+	atomic_fetch_add(&begun, 1);
+	return 0;
+}
+
+static void every_worker_has_begun_when_they_are_there(void)
+{
+	struct workers_opts o = { .n = 3, .mode = WORKERS_EVENT, .begin = begin_slowly };
+	struct l2_opts l2 = { .fdb_max = 64 };
+	struct workers *w;
+	struct l2 *l;
+	struct err e;
+
+	memset(o.cpu, -1, sizeof(o.cpu));
+	CU_EQ(l2_new(&l, &l2), 0);
+	CU_EQ(workers_new(&w, l, &o, &e), 0);
+	CU_EQ(atomic_load(&begun), 3);
+	workers_free(w);
+	l2_free(l);
+}
+
 static void a_sleeping_owner_is_woken_to_tell_its_peer(void)
 {
 	struct timespec nap = { .tv_nsec = 30000000 };
@@ -304,6 +331,7 @@ static void ports_come_and_go_while_others_keep_their_frames(void)
 
 CU_MAIN("backend/workers",
 	T(frames_cross_between_ports_of_one_and_of_two_workers),
+	T(every_worker_has_begun_when_they_are_there),
 	T(a_sleeping_owner_is_woken_to_tell_its_peer),
 	T(an_idle_switch_sleeps_in_all_modes_but_one),
 	T(ports_come_and_go_while_others_keep_their_frames))
