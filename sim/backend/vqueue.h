@@ -180,6 +180,7 @@ struct vqueue_desc {
 struct vqueue_chains {
 	unsigned n;			/* whole chains */
 	unsigned nsegs, slots;
+	unsigned steps;			/* descriptors looked at, the empty ones too */
 	uint64_t len;			/* bytes in seg[0 .. nsegs) */
 	struct {
 		uint16_t id, slots, end;	/* end: the segment behind its last */
@@ -207,7 +208,7 @@ unsigned vqueue_settle(struct vqueue *r, unsigned n, uint16_t *last_id);
 /* An empty set of chains (an initialiser would clear kilobytes). */
 static inline void vqueue_chains_init(struct vqueue_chains *c)
 {
-	c->n = c->nsegs = c->slots = 0;
+	c->n = c->nsegs = c->slots = c->steps = 0;
 	c->len = 0;
 }
 

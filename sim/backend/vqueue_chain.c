@@ -25,6 +25,8 @@ int vqueue_chain_add(struct vqueue *r, struct vqueue_chains *c, const struct vqu
 {
 	uint64_t gpa = d->addr, left = d->len;
 
+	if (++c->steps > VQUEUE_STEPS)
+		return -EINVAL;
 	if (!(d->flags & VRING_DESC_F_WRITE) != r->transmit || gpa + left < gpa)
 		return -EINVAL;
 	while (left) {

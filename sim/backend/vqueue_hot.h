@@ -216,6 +216,15 @@ HOT void owe(struct vqueue *r, struct batch *b, uint16_t id, uint16_t slots)
 	b->entries++;
 }
 
+/*
+ * Descriptors that hold nothing count like views: what a burst may look at has a bound, in
+ * whatever a driver hides it.
+ */
+HOT void vqueue_toil(struct batch *b, const struct vqueue_chains *c)
+{
+	b->segs_used += c->steps > c->nsegs ? c->steps - c->nsegs : 0;
+}
+
 /* How many chains may be taken at most: each may need an entry of its own. */
 HOT unsigned owe_room(const struct vqueue *r, unsigned max)
 {

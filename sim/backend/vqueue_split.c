@@ -129,6 +129,7 @@ static bool take_chain(struct vqueue *r, struct batch *b, uint16_t head)
 		r->row[PORT_IN_CHAIN]++;
 	else
 		vqueue_frame_in(r, b, &c);
+	vqueue_toil(b, &c);
 	owe(r, b, head, 1);
 	return true;
 }
@@ -231,6 +232,13 @@ static void hand_back(struct vqueue *r, const struct vqueue_chains *c, unsigned 
 	publish(r, n);
 }
 
+static void hand_back_empty(struct vqueue *r, struct vqueue_chains *c)
+{
+	for (unsigned k = 0; k < c->n; k++)
+		c->chain[k].written = 0;
+	hand_back(r, c, c->n);
+}
+
 /* Collects chains until there is room for `need` bytes; says why there is not. */
 static enum port_counter reserve(struct vqueue *r, struct vqueue_chains *c, uint64_t need)
 {
@@ -247,11 +255,12 @@ static enum port_counter reserve(struct vqueue *r, struct vqueue_chains *c, uint
 			return PORT_OUT_CHAIN;
 		}
 		rc = walk(r, c, head);
-		/* A bad chain goes back empty; the header is not split over buffers. */
+		/*
+		 * A bad chain goes back empty, and those before it: they would lead to it again
+		 * with every frame. The header is not split over buffers.
+		 */
 		if (rc < 0 || (c->n == 1 && c->len < r->hdr_len)) {
-			c->chain[0].written = 0;
-			if (c->n == 1)
-				hand_back(r, c, 1);
+			hand_back_empty(r, c);
 			return PORT_OUT_CHAIN;
 		}
 		if (!r->mergeable && c->len < need)
