@@ -80,8 +80,8 @@ may_wire   := backend vhost ring mem core
 # ---- targets ----------------------------------------------------------------------------------
 
 .DEFAULT_GOAL := all
-.PHONY: all check unit wire shim e2e bench demo install uninstall cover tidy layers setup help \
-	clean conformance fuzz fuzzers syntax programs tests threaded bench-programs \
+.PHONY: all check unit wire shim foreign e2e bench demo install uninstall cover tidy layers \
+	setup help clean conformance fuzz fuzzers syntax programs tests threaded bench-programs \
 	list-programs list-threaded
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -105,6 +105,9 @@ wire: $(if $(T),$(B)/tests/wire/$(T),$(WIRE))	## front-end against scripted back
 
 shim: all $(SHIM)			## programs and scripts under the preload library
 	$(Q)B='$(B)' exec tests/check/run-tests.sh $(or $(SHIM_SH),$(SHIM))
+
+foreign: all				## the same in older glibcs, which are fetched (slow)
+	$(Q)B='$(B)' exec tests/shim/foreign.sh old
 
 e2e: all $(E2E)				## lspci, DPDK, containers; T=name picks one
 	$(Q)B='$(B)' exec tests/check/run-tests.sh $(or $(wildcard tests/e2e/$(T).sh), \
@@ -223,14 +226,20 @@ $(B)/lib/libproto.a: $(GEN:$(B)/%=$(B)/obj/%.o)
 	$(Q)rm -f $@ && $(AR) rcs $@ $^
 $(eval $(call archive,testdpdk,$(DPDK_SRC)))
 
-# The shim brings everything it needs but libc, and shows only what the map names.
+# The shim brings everything it needs but libc, and shows only what the map names. It is not linked
+# with any libc either: whichever the program has (glibc of any age, musl) answers, by names that
+# pmd-shim/libc.syms lists. A sanitizer's run-time wants the ordinary way.
 MAP := $(wildcard pmd-shim/preload.map)
-$(B)/lib/libpodpci.so: $(call objects,$(SHIM_SRC)) $(call archives,$(may_app)) $(MAP)
+LIBC_FREE := $(if $(SAN),-static-libgcc -Wl$(comma)-z$(comma)defs,-nostdlib)
+comma := ,
+$(B)/lib/libpodpci.so: $(call objects,$(SHIM_SRC)) $(call archives,$(may_app)) $(MAP) \
+		pmd-shim/libc.syms
 	$(call say,LD,$@)
 	$(Q)$(CC) -shared -Wl,-soname,libpodpci.so $(MAP:%=-Wl,--version-script=%) \
-		-static-libgcc -Wl,-z,defs -Wl,--exclude-libs,ALL $(ALL_LDFLAGS) -o $@ \
+		$(LIBC_FREE) -Wl,--exclude-libs,ALL $(ALL_LDFLAGS) -o $@ \
 		$(call objects,$(SHIM_SRC)) -Wl,--start-group $(call archives,$(may_app)) \
-		-Wl,--end-group $(LIBS)
+		-Wl,--end-group $(if $(SAN),$(LIBS),-lgcc)
+	$(Q)$(if $(SAN),:,tests/check/libc-syms.sh $@)
 
 # $(1): source, $(2): archives. Only the host's daemons contain back-ends.
 define main_program

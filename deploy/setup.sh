@@ -12,7 +12,8 @@ BUILD="gcc clang make pkg-config libc6-dev binutils libcunit1-dev libpciaccess-d
 libprotobuf-c-dev protobuf-c-compiler libjson-c-dev liburing-dev libseccomp-dev"
 DPDK="dpdk dpdk-dev libdpdk-dev librte-net-virtio23 librte-net-vhost23 librte-net-tap23
 librte-net-ring23 librte-net-af-packet23 librte-mempool-ring23"
-TEST="runc pciutils strace procps util-linux mount iproute2 iputils-ping jq python3"
+TEST="runc pciutils strace procps util-linux mount iproute2 iputils-ping jq python3
+musl-tools"
 PAGES=${PODPCI_HUGEPAGES:-1024}		# of 2 MB
 POOL=/sys/kernel/mm/hugepages/hugepages-2048kB
 

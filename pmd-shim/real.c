@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // real.c - each slot starts as a stub that fills the whole table and calls on.
 #include <assert.h>
-#include <dlfcn.h>
 #include <errno.h>
 
+#include "pmd-shim/elf.h"
 #include "pmd-shim/real.h"
 
 static void resolve(void);
@@ -45,7 +45,7 @@ static void resolve(void)
 	int saved = errno;
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		void *f = dlsym(RTLD_NEXT, rows[i].name);
+		void *f = elf_next(rows[i].name);
 
 		if (!f)
 			f = (void *)absent;

@@ -2,7 +2,6 @@
 // shim.c - absent, then present, then open; forks make orphans.
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -88,6 +87,20 @@ static void in_child(void)
 	lock_drop(&opening);
 }
 
+/* glibc has the first, musl the second; with glibc the second is in a static part of it. */
+typedef void (*fork_hook)(void);
+int __register_atfork(fork_hook before, fork_hook parent, fork_hook child, void *object);
+int pthread_atfork(fork_hook before, fork_hook parent, fork_hook child);
+#pragma weak __register_atfork
+#pragma weak pthread_atfork
+
+static bool register_forks(void)
+{
+	if (__register_atfork)
+		return !__register_atfork(before_fork, after_fork, in_child, NULL);
+	return pthread_atfork && !pthread_atfork(before_fork, after_fork, in_child);
+}
+
 static void open_bus(void)
 {
 	static bool registered;
@@ -96,7 +109,7 @@ static void open_bus(void)
 
 	log_init(getenv("PODPCI_LOG"));
 	fdtab_adopt();
-	registered = registered || !pthread_atfork(before_fork, after_fork, in_child);
+	registered = registered || register_forks();
 	if (!registered)
 		log_error(NULL, "no simulated devices in this process: out of memory");
 	else if (ioapi_bus_open(&bus, config_path(), &e) < 0)

@@ -56,6 +56,9 @@ static int open_locked(struct ioapi_func *f, struct err *e)
 	if (f->gate)
 		return err_set(e, -EBUSY, "%s: the device is in use", f->bdf);
 	rc = loop_start(f->bus->loop);
+	if (rc == -ENOSYS)
+		return err_set(e, rc, "%s: the program has no threads: preload libpthread.so.0 "
+			       "too, or link it with -pthread", f->bdf);
 	if (rc)
 		return err_set(e, rc, "%s: no thread to be had: %s", f->bdf, strerror(-rc));
 	power_on(f);

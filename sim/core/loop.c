@@ -15,6 +15,17 @@
 #include "sim/core/loop.h"
 #include "sim/core/sys.h"
 
+/*
+ * Before glibc 2.34 threads are a library of their own, and a program that preloads us need not
+ * have it: weak, so that it starts all the same.
+ */
+#pragma weak pthread_attr_destroy
+#pragma weak pthread_attr_init
+#pragma weak pthread_attr_setstacksize
+#pragma weak pthread_create
+#pragma weak pthread_join
+#pragma weak pthread_self
+
 #define STACK_BYTES (128 * 1024)
 #define NAP_NS      50000000
 
@@ -226,6 +237,8 @@ static int spawn(struct loop *l)
 	pthread_attr_t attr;
 	int rc = EINVAL;
 
+	if (!pthread_create || !pthread_attr_setstacksize)
+		return -ENOSYS;
 	if (fault_now() || pthread_attr_init(&attr))
 		return -EAGAIN;
 	for (unsigned i = 0; rc == EINVAL && i < sizeof(sizes) / sizeof(sizes[0]); i++) {

@@ -45,7 +45,8 @@ struct loop_world {
 /* No thread starts before loop_start(), so a bus that is only looked at has none. */
 int  loop_new(struct loop **l);
 int  loop_new_in(struct loop **l, const struct loop_world *w);	/* w outlives it; NULL: real */
-int  loop_start(struct loop *l);	/* idempotent; -errno if no thread can be had */
+int  loop_start(struct loop *l);	/* idempotent; -errno if no thread can be had, -ENOSYS if
+				 * this process has no library for them */
 void loop_stop(struct loop *l);		/* joins; call with no lock held that a callback takes */
 void loop_free(struct loop *l);
 void loop_orphan(struct loop *l);	/* after fork, in the child: there is no thread here */

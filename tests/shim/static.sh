@@ -28,8 +28,26 @@ verdict 'the library shows exactly what the map names' \
 	END
 	)"
 
-verdict 'it needs libc and nothing else' \
-	"$(readelf -d "$lib" | grep NEEDED | grep -v '\[libc\.so\.6\]')"
+verdict 'it needs no library, no symbol version, and of any libc only what libc.syms lists' \
+	"$(tests/check/libc-syms.sh "$lib" 2>&1)"
+
+# What moved from libpthread and libdl into libc.so.6 has a version of 2.34, and was not in libc
+# before; what has no version up to 2.17 is newer than the oldest libc we load in.
+verdict 'what it cannot do without has been in glibc since 2.17' "$(
+	libc=$(ldconfig -p | awk '/libc\.so\.6 .*x86-64/ { print $NF; exit }')
+	[ -n "$libc" ] || exit 0
+	awk '!/^#/ && NF == 1 { print $1 }' pmd-shim/libc.syms | while read -r name; do
+		objdump -T "$libc" | awk -v name="$name" '
+			$NF == name {
+				v = $(NF - 1)
+				gsub(/[()]/, "", v)
+				sub(/GLIBC_2\./, "", v)
+				split(v, part, ".")
+				if (part[1] <= 17) old = 1
+				if (v == "34") moved = 1
+			}
+			END { if (!old || moved) print name }'
+	done)"
 
 verdict 'its symbols bind at once, its tables are read-only' \
 	"$(readelf -Wdl "$lib" | grep -q 'BIND_NOW' || echo 'no BIND_NOW'
