@@ -80,9 +80,9 @@ may_wire   := backend vhost ring mem core
 # ---- targets ----------------------------------------------------------------------------------
 
 .DEFAULT_GOAL := all
-.PHONY: all check unit wire shim foreign e2e bench demo install uninstall cover tidy layers \
-	setup help clean conformance fuzz fuzzers syntax programs tests threaded bench-programs \
-	list-programs list-threaded
+.PHONY: all check unit wire shim foreign e2e engines bench demo install uninstall cover tidy \
+	layers setup help clean conformance fuzz fuzzers syntax programs tests threaded \
+	bench-programs list-programs list-threaded
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -113,7 +113,13 @@ e2e: all $(E2E)				## lspci, DPDK, containers; T=name picks one
 	$(Q)B='$(B)' exec tests/check/run-tests.sh $(or $(wildcard tests/e2e/$(T).sh), \
 		$(filter-out tests/e2e/lib%,$(wildcard tests/e2e/*.sh)))
 
-# These two, like check, begin on a bare machine: set up first, then build.
+# These, like check, begin on a bare machine: set up first, then build.
+engines:				## container engines, OVS, OVN, end to end; T=name picks one
+	$(Q)deploy/setup.sh --engines
+	$(Q)$(MAKE) --no-print-directory B='$(B)' all tests
+	$(Q)B='$(B)' exec tests/check/run-tests.sh $(or $(wildcard tests/engines/$(T).sh), \
+		$(filter-out tests/engines/lib%,$(wildcard tests/engines/*.sh)))
+
 bench:					## speed, as ratios against virtio-user and libc
 	$(Q)deploy/setup.sh
 	$(Q)$(MAKE) --no-print-directory B='$(B)' bench-programs

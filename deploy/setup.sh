@@ -2,7 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 # setup.sh - makes a bare Debian 12 machine fit for `make check`, `make bench` and `make demo`.
 #
-#	setup.sh [--check]
+#	setup.sh [--check] [--engines]
+#
+# With --engines also for `make engines`: the container engines, Open vSwitch with DPDK, OVN, and
+# beside the distribution's containerd a newer one, which only the tests use (CDI begins there).
 #
 # Installs packages and reserves hugepages, nothing else, and only what is missing: on a machine
 # that has everything it does nothing in a fraction of a second. With --check it only says what
@@ -14,6 +17,18 @@ DPDK="dpdk dpdk-dev libdpdk-dev librte-net-virtio23 librte-net-vhost23 librte-ne
 librte-net-ring23 librte-net-af-packet23 librte-mempool-ring23"
 TEST="runc pciutils strace procps util-linux mount iproute2 iputils-ping jq python3
 musl-tools"
+ENGINES="crun podman containerd docker.io containernetworking-plugins python3-grpcio
+python3-protobuf python3-yaml protobuf-compiler busybox-static openvswitch-switch-dpdk ovn-central
+ovn-host debhelper man-db groff"
+NEWER=/opt/podpci-engines/containerd	# as dpkg -x unpacks it
+CHECK= NEED_NEWER=
+for arg; do
+	case $arg in
+	--check)	CHECK=1 ;;
+	--engines)	TEST="$TEST $ENGINES" NEED_NEWER=1 ;;
+	*)		echo "usage: setup.sh [--check] [--engines]" >&2; exit 2 ;;
+	esac
+done
 PAGES=${PODPCI_HUGEPAGES:-1024}		# of 2 MB
 POOL=/sys/kernel/mm/hugepages/hugepages-2048kB
 
@@ -50,6 +65,32 @@ install_packages() {
 	return 1
 }
 
+newer_missing() {
+	[ -n "$NEED_NEWER" ] && [ ! -x "$NEWER/usr/bin/containerd" ]
+}
+
+# From the next release of the distribution, without a trace in apt's own configuration. Not
+# having it is told but no error: what needs it skips.
+get_newer() {
+	say "fetching a containerd with CDI to $NEWER"
+	dir=$(mktemp -d) || return
+	mkdir -p "$dir/lists/partial" "$dir/archives/partial"
+	echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg]" \
+		"http://deb.debian.org/debian trixie main" >"$dir/list"
+	set -- -q -o Dir::Etc::SourceList="$dir/list" -o Dir::Etc::SourceParts=/dev/null \
+		-o Dir::State::Lists="$dir/lists" -o Dir::Cache="$dir" \
+		-o APT::Sandbox::User=root -o Acquire::Retries=3
+	if (apt-get "$@" update && cd "$dir" && apt-get "$@" download containerd &&
+			dpkg -x containerd_*.deb "$dir/root" && mkdir -p "${NEWER%/*}" &&
+			rm -rf "$NEWER" && cp -a "$dir/root" "$NEWER") >"$LOG" 2>&1; then
+		rm -rf "$dir"
+		return
+	fi
+	tail -n 5 "$LOG" | sed 's/^/setup: | /'
+	say "it cannot be had; the distribution's is used and what needs CDI will be skipped"
+	rm -rf "$dir"
+}
+
 pages() {
 	cat "$POOL/nr_hugepages" 2>/dev/null || echo 0
 }
@@ -78,10 +119,12 @@ if ! command -v dpkg-query >/dev/null; then
 fi
 short=
 [ "$(pages)" -ge "$PAGES" ] || short=1
-[ -n "$packages$short" ] || exit 0
+newer_missing && newer=1 || newer=
+[ -n "$packages$short$newer" ] || exit 0
 
-if [ "$1" = --check ]; then
+if [ -n "$CHECK" ]; then
 	[ -n "$packages" ] && say "missing packages: $packages"
+	[ -n "$newer" ] && say "missing: a containerd with CDI in $NEWER"
 	[ -n "$short" ] && say "hugepages of 2 MB: $(pages), $PAGES wanted"
 	exit 1
 fi
@@ -103,5 +146,6 @@ if [ -n "$packages" ]; then
 	# shellcheck disable=SC2086
 	install_packages $packages || exit 1
 fi
+[ -z "$newer" ] || get_newer
 [ -z "$short" ] || reserve_pages
 say "done"

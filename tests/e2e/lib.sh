@@ -26,11 +26,12 @@ if [ -z "${E2E_DIR:-}" ]; then
 	done
 	[ "$free" -ge 640 ] || skip_all "needs 640 free 2 MB hugepages, has $free"
 	E2E_DIR=$(mktemp -d /tmp/pe.XXXXXX) || exit 1
-	trap 'rm -rf "$E2E_DIR"' EXIT
+	trap 'rm -rf "$E2E_DIR"; ${E2E_AFTER:-:}' EXIT
 	# unshare(1) lets no other signal in; its death takes the rest along.
 	trap 'kill -KILL "$inner" 2>/dev/null; exit 143' INT TERM HUP
-	E2E_DIR=$E2E_DIR unshare -m -p --propagation private --fork --kill-child --mount-proc \
-		"$BASH" "$0" "$@" &
+	# shellcheck disable=SC2086
+	E2E_DIR=$E2E_DIR unshare -m -p ${E2E_UNSHARE:-} --propagation private \
+		--fork --kill-child --mount-proc "$BASH" "$0" "$@" &
 	inner=$!
 	wait $inner
 	exit $?
