@@ -590,8 +590,20 @@ static pid_t vandalise(struct rig *g)
 	};
 	uint64_t *words = (uint64_t *)(void *)g->peer.mem.host;
 	uint32_t rng = 99;
-	pid_t pid = fork();
+	uint64_t *begun = &words[RIG_MEM / 16];
+	pid_t pid;
 
+	*begun = 0;
+	pid = fork();
+	if (!pid) {
+		close_range(3, ~0u, 0);	/* or nobody sees the session's sockets close */
+		__atomic_store_n(begun, 1, __ATOMIC_RELEASE);
+	}
+	for (unsigned ms = 0; pid > 0 && ms < 5000; ms++) {
+		if (__atomic_load_n(begun, __ATOMIC_ACQUIRE))
+			break;
+		usleep(1000);
+	}
 	while (!pid) {
 		rng = rng * 1664525u + 1013904223u;
 		__atomic_store_n(&words[(rng >> 9) % 2048], values[(rng >> 4) % 11],
