@@ -107,13 +107,13 @@ static unsigned pcap_give(struct port *p, unsigned q, struct frame *const *f, un
 	lock_take(c);
 	for (unsigned i = 0; i < n; i++) {
 		if (!p->up)
-			c->row[PORT_OUT_DOWN]++;
+			port_tally(&c->row[PORT_OUT_DOWN], 1);
 		else if (!put(c, f[i], &now))
-			c->row[PORT_OUT_FULL]++;
+			port_tally(&c->row[PORT_OUT_FULL], 1);
 		else
-			c->row[PORT_OUT_BYTES] += f[i]->len, done++;
+			port_tally(&c->row[PORT_OUT_BYTES], f[i]->len), done++;
 	}
-	c->row[PORT_OUT_FRAMES] += done;
+	port_tally(&c->row[PORT_OUT_FRAMES], done);
 	lock_drop(c);
 	return done;
 }
@@ -175,7 +175,7 @@ static void pcap_count(const struct port *p, uint64_t *row)
 
 	lock_take(c);
 	for (unsigned i = 0; i < PORT_COUNTERS; i++)
-		row[i] += c->row[i];
+		row[i] += __atomic_load_n(&c->row[i], __ATOMIC_RELAXED);
 	lock_drop(c);
 }
 

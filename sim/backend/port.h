@@ -191,6 +191,12 @@ struct port {
 #define port_load(field)	__atomic_load_n(&(field), __ATOMIC_ACQUIRE)
 #define port_store(field, v)	__atomic_store_n(&(field), (v), __ATOMIC_RELEASE)
 
+/* A counter with one writer at a time, which port_ops.count may read from another thread. */
+static inline void port_tally(uint64_t *counter, uint64_t n)
+{
+	__atomic_store_n(counter, *counter + n, __ATOMIC_RELAXED);
+}
+
 extern const struct port_host port_host_none;
 
 /* Sets the members above; aborts on an incomplete ops table. host NULL: port_host_none. */

@@ -154,12 +154,12 @@ void vqueue_break(struct vqueue *r, int why)
 	if (r->broken)
 		return;
 	r->broken = why;
-	r->row[PORT_RINGS_BROKEN]++;
+	port_tally(&r->row[PORT_RINGS_BROKEN], 1);
 }
 
 unsigned vqueue_drop(struct vqueue *r, enum port_counter why, unsigned n)
 {
-	r->row[why] += n;
+	port_tally(&r->row[why], n);
 	return n;
 }
 
@@ -192,6 +192,6 @@ bool vqueue_due(struct vqueue *r, bool *again)
 	r->told_wrap = r->done_wrap;
 	r->told_valid = true;
 	r->patience = 0;
-	r->dirty = false;
+	vqueue_set_dirty(r, false);
 	return due;
 }

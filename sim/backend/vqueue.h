@@ -152,6 +152,17 @@ static inline unsigned vqueue_give(struct vqueue *r, struct frame *const *f, uns
 	return done;
 }
 
+/* Without the lock: is vqueue_due() worth asking? Whoever gave leaves word behind it. */
+static inline bool vqueue_dirty(const struct vqueue *r)
+{
+	return __atomic_load_n(&r->dirty, __ATOMIC_RELAXED);
+}
+
+static inline void vqueue_set_dirty(struct vqueue *r, bool dirty)
+{
+	__atomic_store_n(&r->dirty, dirty, __ATOMIC_RELAXED);
+}
+
 /*
  * Under the lock: should the peer be called for what was completed? *again: ask once more soon,
  * the answer is not settled. After a call was due the next one is due only for what is completed

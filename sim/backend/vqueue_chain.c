@@ -119,7 +119,7 @@ void vqueue_frame_in(struct vqueue *r, struct batch *b, const struct vqueue_chai
 	uint32_t off, head;
 
 	if (c->len < (uint64_t)r->hdr_len + FRAME_MIN || c->len > r->hdr_len + FRAME_MAX) {
-		r->row[c->len > FRAME_MAX ? PORT_IN_LONG : PORT_IN_SHORT]++;
+		port_tally(&r->row[c->len > FRAME_MAX ? PORT_IN_LONG : PORT_IN_SHORT], 1);
 		return;
 	}
 	memset(&f->hdr, 0, sizeof(f->hdr));
@@ -128,7 +128,7 @@ void vqueue_frame_in(struct vqueue *r, struct batch *b, const struct vqueue_chai
 	if (!r->hdr_wanted)
 		memset(&f->hdr, 0, sizeof(f->hdr));
 	if (frame_check(&f->hdr, f->len, r->features) < 0) {
-		r->row[PORT_IN_HEADER]++;
+		port_tally(&r->row[PORT_IN_HEADER], 1);
 		return;
 	}
 	nsegs = c->nsegs - i;
@@ -144,8 +144,8 @@ void vqueue_frame_in(struct vqueue *r, struct batch *b, const struct vqueue_chai
 	head = f->len < FRAME_HEAD ? f->len : FRAME_HEAD;
 	frame_pull(f, head);
 	b->n++;
-	r->row[PORT_IN_FRAMES]++;
-	r->row[PORT_IN_BYTES] += f->len;
+	port_tally(&r->row[PORT_IN_FRAMES], 1);
+	port_tally(&r->row[PORT_IN_BYTES], f->len);
 }
 
 void vqueue_close_gaps(struct batch *b, unsigned from)

@@ -198,11 +198,11 @@ HOT void frames_open(struct vqueue *r, struct batch *b, unsigned n, const unsign
 	}
 	b->n += n;
 	if (unlikely(bad)) {
-		r->row[PORT_IN_HEADER] += bad;
+		port_tally(&r->row[PORT_IN_HEADER], bad);
 		vqueue_close_gaps(b, b->n - n);
 	}
-	r->row[PORT_IN_FRAMES] += n - bad;
-	r->row[PORT_IN_BYTES] += bytes;
+	port_tally(&r->row[PORT_IN_FRAMES], n - bad);
+	port_tally(&r->row[PORT_IN_BYTES], bytes);
 }
 
 /* Remembers what release() has to hand back. */
@@ -314,8 +314,8 @@ HOT void landing_write(struct vqueue *r, const struct landing *l, struct frame *
 		frame_write(l->to[k] + hdr, fr, len, W);
 		bytes += len;
 	}
-	r->row[PORT_OUT_FRAMES] += n;
-	r->row[PORT_OUT_BYTES] += bytes;
+	port_tally(&r->row[PORT_OUT_FRAMES], n);
+	port_tally(&r->row[PORT_OUT_BYTES], bytes);
 }
 
 /* ---- variants ------------------------------------------------------------------------------- */

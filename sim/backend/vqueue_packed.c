@@ -125,7 +125,7 @@ static bool take_chain(struct vqueue *r, struct batch *b, struct pos *p)
 	}
 	owe(r, b, c.chain[0].id, c.chain[0].slots);
 	if (rc < 0)
-		r->row[PORT_IN_CHAIN]++;
+		port_tally(&r->row[PORT_IN_CHAIN], 1);
 	else
 		vqueue_frame_in(r, b, &c);
 	vqueue_toil(b, &c);
@@ -236,7 +236,7 @@ static void release(struct vqueue *r, struct batch *b)
 	__atomic_store_n(&slot_of(r, first.i)->word, first_word, __ATOMIC_RELEASE);
 	r->done = p.i;
 	r->done_wrap = p.wrap;
-	r->dirty = true;
+	vqueue_set_dirty(r, true);
 }
 
 /* ---- receive: to the driver ----------------------------------------------------------------- */
@@ -245,7 +245,7 @@ static void advance(struct vqueue *r, struct pos p)
 {
 	r->next = r->done = p.i;
 	r->next_wrap = r->done_wrap = p.wrap;
-	r->dirty = true;
+	vqueue_set_dirty(r, true);
 }
 
 /* Hands back n chains, the first one last. */
@@ -315,7 +315,7 @@ static enum port_counter give_one(struct vqueue *r, const struct frame *f)
 	if (why == PORT_OUT_FRAMES) {
 		vqueue_frame_out(r, &c, f);
 		hand_back(r, &c, c.n);
-		r->row[PORT_OUT_BYTES] += f->len;
+		port_tally(&r->row[PORT_OUT_BYTES], f->len);
 	}
 	return why;
 }
@@ -377,7 +377,7 @@ HOT unsigned give(struct vqueue *r, struct frame *const *f, unsigned n, const un
 		if (i == n)
 			break;
 		why = give_one(r, f[i]);
-		r->row[why]++;
+		port_tally(&r->row[why], 1);
 		lost += why != PORT_OUT_FRAMES;
 		i++;
 		if (why == PORT_OUT_FULL) {

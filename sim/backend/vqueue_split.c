@@ -126,7 +126,7 @@ static bool take_chain(struct vqueue *r, struct batch *b, uint16_t head)
 		return false;
 	vqueue_chains_init(&c);
 	if (walk(r, &c, head) < 0)
-		r->row[PORT_IN_CHAIN]++;
+		port_tally(&r->row[PORT_IN_CHAIN], 1);
 	else
 		vqueue_frame_in(r, b, &c);
 	vqueue_toil(b, &c);
@@ -197,7 +197,7 @@ HOT void publish(struct vqueue *r, unsigned n)
 	log_used(r, r->done, n);
 	r->done = (uint16_t)(r->done + n);
 	__atomic_store_n((uint16_t *)(void *)(r->used + 2), r->done, __ATOMIC_RELEASE);
-	r->dirty = true;
+	vqueue_set_dirty(r, true);
 }
 
 /* 2.7.13: in order, one used element for the last buffer speaks for the whole batch. */
@@ -280,7 +280,7 @@ static enum port_counter give_one(struct vqueue *r, const struct frame *f)
 	if (why == PORT_OUT_FRAMES) {
 		vqueue_frame_out(r, &c, f);
 		hand_back(r, &c, c.n);
-		r->row[PORT_OUT_BYTES] += f->len;
+		port_tally(&r->row[PORT_OUT_BYTES], f->len);
 	}
 	return why;
 }
@@ -335,7 +335,7 @@ HOT unsigned give(struct vqueue *r, struct frame *const *f, unsigned n, const un
 		if (i == n || r->broken)
 			break;
 		why = give_one(r, f[i]);
-		r->row[why]++;
+		port_tally(&r->row[why], 1);
 		lost += why != PORT_OUT_FRAMES;
 		i++;
 		if (why == PORT_OUT_FULL) {

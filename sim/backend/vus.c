@@ -126,8 +126,8 @@ static void settle_fill(struct vqueue *r, const struct vqueue_loan *l, unsigned 
 				   offsetof(struct virtio_net_hdr_v1, num_buffers),
 				   &one_buffer, sizeof(one_buffer));
 	}
-	r->row[PORT_OUT_FRAMES] += n;
-	r->row[PORT_OUT_BYTES] += bytes;
+	port_tally(&r->row[PORT_OUT_FRAMES], n);
+	port_tally(&r->row[PORT_OUT_BYTES], bytes);
 	if (n)
 		r->ops->settle(r, l, n);
 }
@@ -208,13 +208,13 @@ static bool vus_notify(struct port *p)
 	for (unsigned q = 0; q < gives; q++) {
 		unsigned i = __atomic_load_n(&v->give_map[q], __ATOMIC_RELAXED);
 
-		if (v->ring[i].q.dirty)
+		if (vqueue_dirty(&v->ring[i].q))
 			again |= notify_ring(v, &v->ring[i]);
 	}
 	if (v->cfg.shared && !pthread_equal(v->thread, pthread_self()))
 		return again;
 	for (unsigned q = 0; q < v->p.takes; q++)
-		if (v->ring[v->take_map[q]].q.dirty)
+		if (vqueue_dirty(&v->ring[v->take_map[q]].q))
 			again |= notify_ring(v, &v->ring[v->take_map[q]]);
 	return again;
 }
@@ -268,7 +268,7 @@ static void discard(struct vus *v)
 static void watch_faults(struct vus *v)
 {
 	if ((v->mem && vmem_torn(v->mem)) || __atomic_load_n(&v->log.torn, __ATOMIC_ACQUIRE)) {
-		v->row[PORT_FAULTS]++;
+		port_tally(&v->row[PORT_FAULTS], 1);
 		vus_cut(v, "memory that was lent and then cut off");
 	}
 }

@@ -402,12 +402,12 @@ int vus_handle(struct vus *v)
 
 	m->reply_size = 0;
 	m->reply_fd = -1;
-	v->row[PORT_MESSAGES]++;
+	port_tally(&v->row[PORT_MESSAGES], 1);
 	rc = row ? judge(v, row, m) : -EOPNOTSUPP;
 	if (rc == 0)
 		rc = row->handle(v, m);
 	if (rc < 0) {
-		v->row[PORT_MESSAGES_BAD]++;
+		port_tally(&v->row[PORT_MESSAGES_BAD], 1);
 		vus_complain(v, row ? row->name : "unknown request", strerror(-rc));
 	}
 	if (rc == 0 && row->replies)

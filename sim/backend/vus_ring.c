@@ -388,7 +388,7 @@ static void on_kick(struct poller_source *s, uint32_t events)
 
 	(void)events;
 	r = (struct vus_ring *)(void *)((char *)s - offsetof(struct vus_ring, kick));
-	r->v->row[PORT_KICKS_SEEN]++;
+	port_tally(&r->v->row[PORT_KICKS_SEEN], 1);
 }
 
 /*
@@ -431,7 +431,7 @@ int vus_set_call(struct vus *v, struct vus_msg *m)
 		vqueue_lock(&r->q);
 	rc = replace_fd(m, &r->call_fd);
 	/* What was completed while nobody listened is told now. */
-	r->q.dirty = r->q.dirty || r->q.running;
+	vqueue_set_dirty(&r->q, r->q.dirty || r->q.running);
 	if (r->q.shared)
 		vqueue_unlock(&r->q);
 	return rc;

@@ -36,7 +36,7 @@ void vus_close_fds(struct vus *v, struct vus_msg *m)
 		if (m->fd[i] < 0)
 			continue;
 		close(m->fd[i]);
-		v->row[PORT_FDS_STRAY]++;
+		port_tally(&v->row[PORT_FDS_STRAY], 1);
 	}
 	m->nfds = 0;
 }
@@ -77,7 +77,7 @@ void vus_cut(struct vus *v, const char *why)
 	if (fd < 0)
 		return;
 	if (why) {
-		v->row[PORT_SESSIONS_CUT]++;
+		port_tally(&v->row[PORT_SESSIONS_CUT], 1);
 		vus_complain(v, "front-end cut off", why);
 	}
 	poller_del(v->poller, &v->conn);
@@ -99,7 +99,7 @@ static int begin(struct vus *v, int fd)
 		return rc;
 	}
 	v->m.nfds = 0;
-	v->row[PORT_SESSIONS]++;
+	port_tally(&v->row[PORT_SESSIONS], 1);
 	log_info(v->p.name, "front-end connected");
 	return 0;
 }
