@@ -83,6 +83,11 @@ enum vu_backend_request {
 	VU_BACKEND_VRING_HOST_NOTIFIER = 3,
 	VU_BACKEND_VRING_CALL = 4,
 	VU_BACKEND_VRING_ERR = 5,
+	VU_BACKEND_SHARED_OBJECT_ADD = 6,
+	VU_BACKEND_SHARED_OBJECT_REMOVE = 7,
+	VU_BACKEND_SHARED_OBJECT_LOOKUP = 8,
+	VU_BACKEND_SHMEM_MAP = 9,
+	VU_BACKEND_SHMEM_UNMAP = 10,
 	VU_BACKEND_REQUESTS,
 };
 
@@ -114,6 +119,7 @@ enum vu_protocol_feature {
 	VU_PROTOCOL_SHARED_OBJECT = 18,
 	VU_PROTOCOL_DEVICE_STATE = 19,
 	VU_PROTOCOL_GET_VRING_BASE_INFLIGHT = 20,
+	VU_PROTOCOL_GPA_ADDRESSES = 21,
 };
 
 /* ---- payloads ------------------------------------------------------------------------------- */
@@ -125,8 +131,10 @@ struct vu_state {			/* SET_VRING_NUM/BASE/ENABLE, GET_VRING_BASE */
 	uint32_t index, num;
 };
 
+#define VU_ADDR_LOG 1u			/* flags: writes to the used ring are logged */
+
 struct vu_addr {
-	uint32_t index, flags;		/* bit 0: log writes to the used ring */
+	uint32_t index, flags;
 	uint64_t desc, used, avail;	/* addresses in the front-end's process */
 	uint64_t log;
 };
@@ -160,6 +168,9 @@ struct vu_config {
 };
 
 #define VU_CONFIG_SIZE(n) (12u + (uint32_t)(n))
+
+/* SET_LOG_BASE. A bit for each page of guest memory, from guest address 0 on. */
+#define VU_LOG_PAGE 4096u
 
 struct vu_log {
 	uint64_t size, offset;

@@ -2,22 +2,21 @@
 /*
  * run.c - what a ready back-end is told so that it serves the rings, and how it is made to stop.
  *
- * Start: features, status up to FEATURES_OK, MTU, memory, rings (geometry, error, call and at last
- * kick fd), enables, DRIVER_OK. Stop: GET_VRING_BASE for each ring and no disable before it, for a
- * disabled transmit ring is emptied into the bin.
+ * Start: features, status up to FEATURES_OK, MTU, memory, what was in flight, rings (geometry,
+ * error, call and at last kick fd), enables, DRIVER_OK. Stop: GET_VRING_BASE for each ring and no
+ * disable before it, for a disabled transmit ring is emptied into the bin.
  */
 #include <assert.h>
 #include <errno.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_ring.h>
-#include <sys/stat.h>
 
 #include "sim/core/fd.h"
-#include "sim/core/sys.h"
 #include "sim/ring/resume.h"
 #include "sim/vhost/session.h"
 
 #define BIT(n) (UINT64_C(1) << (n))
+#define LOG_ALL 26			/* vhost's bit among the features */
 #define FRESH_PACKED 0x80008000u	/* both halves: index 0, wrap counter 1 */
 #define LOOKS_MAX 32			/* at a ring whose driver is writing, 1 ms apart */
 
@@ -53,6 +52,13 @@ static uint8_t status_of(const struct vhost *v, bool driver_ok)
 	return driver_ok ? status | VIRTIO_CONFIG_S_DRIVER_OK : status;
 }
 
+static uint64_t features_of(const struct vhost *v)
+{
+	bool log = v->log_on && (v->peer.can & VHOST_CAN_LOG);
+
+	return v->acked | (log ? BIT(LOG_ALL) : 0);
+}
+
 /* Virtio 1.2, 2.2.2: FEATURES_OK holds only if it reads back. */
 static int agree_features(struct vhost *v)
 {
@@ -61,7 +67,7 @@ static int agree_features(struct vhost *v)
 
 	v->why = "the back-end refused the features";
 	if (!rc)
-		rc = v->t->ops->set_features(v->t, v->acked);
+		rc = v->t->ops->set_features(v->t, features_of(v));
 	if (!rc)
 		rc = run_status(v, status);
 	if (rc || !(v->peer.can & VHOST_CAN_STATUS))
@@ -71,69 +77,6 @@ static int agree_features(struct vhost *v)
 		return -EREMOTEIO;
 	v->why = "the back-end asks for a reset";
 	return !rc && (got & VIRTIO_CONFIG_S_NEEDS_RESET) ? -EREMOTEIO : rc;
-}
-
-/* ---- memory --------------------------------------------------------------------------------- */
-
-static struct told_region told_of(const struct space_region *r)
-{
-	struct told_region told = { .r = *r };
-	struct stat st;
-
-	if (!sys_call(SYS_fstat, r->fd, &st)) {
-		told.dev = st.st_dev;
-		told.ino = st.st_ino;
-	}
-	return told;
-}
-
-static bool same_region(const struct told_region *a, const struct told_region *b)
-{
-	return a->r.iova == b->r.iova && a->r.size == b->r.size && a->r.va == b->r.va &&
-	       a->r.off == b->r.off && a->dev == b->dev && a->ino == b->ino;
-}
-
-static bool same_table(const struct vhost *v, const struct told_region *now, unsigned n)
-{
-	for (unsigned i = 0; i < n; i++)
-		if (!same_region(&v->told[i], &now[i]))
-			return false;
-	return n == v->told_n;
-}
-
-static int too_many(struct vhost *v, unsigned n)
-{
-	v->why = "the driver's memory is in more pieces than the back-end takes";
-	if (log_may(&v->may_log, loop_now(v->host.loop)))
-		log_warn(v->cfg.id, "the driver's memory is in %u pieces, the back-end takes %u: "
-			 "leave hugepage coalescing on (option coalesce=on), or give DPDK "
-			 "--single-file-segments", n, v->peer.regions_max);
-	return -E2BIG;
-}
-
-/* An empty table is never told: some back-ends end the session over it. */
-int run_memory(struct vhost *v)
-{
-	unsigned n = v->space ? space_snapshot(v->space, v->scratch, REGIONS_MAX + 1) : 0;
-	struct told_region now[REGIONS_MAX];
-	int rc;
-
-	assert(v->peer.regions_max <= REGIONS_MAX);
-	if (n > v->peer.regions_max)
-		return too_many(v, n);
-	for (unsigned i = 0; i < n; i++)
-		now[i] = told_of(&v->scratch[i]);
-	if (!n || same_table(v, now, n))
-		return 0;
-	v->why = "the back-end refused the memory";
-	rc = v->t->ops->set_memory(v->t, v->scratch, n);
-	if (rc)
-		return rc;
-	v->memory_updates++;
-	v->told_n = n;
-	for (unsigned i = 0; i < n; i++)
-		v->told[i] = now[i];
-	return 0;
 }
 
 /* ---- one ring ------------------------------------------------------------------------------- */
@@ -151,8 +94,9 @@ static bool translate(struct vhost *v, const struct vhost_ring *r, struct vhost_
 		used = space_at(v->space, r->used, packed(v) ? 4 : 4 + 8 * num + event);
 	}
 	*a = (struct vhost_ring_addr){
-		.num = r->num, .desc = (uintptr_t)desc, .avail = (uintptr_t)avail,
-		.used = (uintptr_t)used,
+		.num = r->num, .log = v->log_on && (v->peer.can & VHOST_CAN_LOG),
+		.desc = { (uintptr_t)desc, r->desc }, .avail = { (uintptr_t)avail, r->avail },
+		.used = { (uintptr_t)used, r->used },
 	};
 	return desc && avail && used;
 }
@@ -178,8 +122,8 @@ static int look(struct vhost *v, const struct vhost_ring_addr *a, bool mend, uin
 
 	*note = (struct resume_note){ 0 };
 	if (!packed(v))
-		return resume_split((void *)(uintptr_t)a->used, a->num, base);
-	return resume_packed((void *)(uintptr_t)a->desc, a->num, flags, base, note);
+		return resume_split((void *)(uintptr_t)a->used.va, a->num, base);
+	return resume_packed((void *)(uintptr_t)a->desc.va, a->num, flags, base, note);
 }
 
 /* As look(), for as long as the driver is found writing. */
@@ -198,7 +142,8 @@ static int look_again(struct vhost *v, const struct vhost_ring_addr *a, bool men
 /*
  * A ring no peer ever had starts fresh; one that was stopped in order, where its peer said; any
  * other where its memory says. Where that leaves doubt, what was seen right after the loss, when
- * the driver had not yet gone on, decides.
+ * the driver had not yet gone on, decides. With a record of what was in flight the back-end knows
+ * better than the memory can tell: then nothing is doubtful, and nothing of ours is to be mended.
  */
 static int find_base(struct vhost *v, unsigned ring, struct vhost_ring_addr *a)
 {
@@ -212,8 +157,10 @@ static int find_base(struct vhost *v, unsigned ring, struct vhost_ring_addr *a)
 	if (!r->ran || r->stopped_at)
 		return 0;
 	rc = look_again(v, a, false, &base, &note);
+	if (v->inflight.fd >= 0 && (rc || note.doubt))
+		return 0;
 	seen = !rc && note.doubt && r->seen_at;
-	if (!rc && !seen)
+	if (!rc && !seen && v->inflight.fd < 0)
 		rc = look_again(v, a, true, &base, &note);
 	if (rc) {
 		v->why = "a ring's memory does not tell where it stood";
@@ -288,6 +235,13 @@ int run_ring_start(struct vhost *v, unsigned ring)
 	return rc ? rc : v->t->ops->sync(v->t);
 }
 
+static void drop_notifier(struct vhost *v, unsigned ring)
+{
+	if (v->rings[ring].notifier)
+		v->host.notifier(v->host.owner, ring, -1, 0);
+	v->rings[ring].notifier = false;
+}
+
 int run_ring_stop(struct vhost *v, unsigned ring)
 {
 	struct ring *r = &v->rings[ring];
@@ -296,6 +250,7 @@ int run_ring_stop(struct vhost *v, unsigned ring)
 
 	if (!r->live)
 		return 0;
+	drop_notifier(v, ring);
 	rc = v->t->ops->ring_stop(v->t, ring, &base);
 	if (rc)
 		return rc;
@@ -345,6 +300,33 @@ static void wake_rings(struct vhost *v, bool resumed)
 	}
 }
 
+/* The record of the last back-end, or a fresh one where that does not fit or there was none. */
+static int hand_inflight(struct vhost *v)
+{
+	struct vhost_inflight want = { .fd = -1 };
+	int rc = 0;
+
+	for (unsigned i = 0; i < VHOST_RINGS_MAX; i++) {
+		if (!v->rings[i].r.num)
+			continue;
+		want.queues = (uint16_t)(i + 1);
+		if (v->rings[i].r.num > want.queue_size)
+			want.queue_size = v->rings[i].r.num;
+	}
+	if (!(v->peer.can & VHOST_CAN_INFLIGHT) || want.queues != v->inflight.queues ||
+	    want.queue_size != v->inflight.queue_size)
+		fd_drop(&v->inflight.fd);
+	if (!(v->peer.can & VHOST_CAN_INFLIGHT) || !want.queues)
+		return 0;
+	v->why = "the back-end refused the record of what is in flight";
+	if (v->inflight.fd < 0) {
+		rc = v->t->ops->inflight_new(v->t, &want);
+		if (!rc)
+			v->inflight = want;
+	}
+	return rc ? rc : v->t->ops->inflight_set(v->t, &v->inflight);
+}
+
 int run_start(struct vhost *v)
 {
 	bool resumed = false;
@@ -357,7 +339,9 @@ int run_start(struct vhost *v)
 		rc = v->t->ops->set_mtu(v->t, v->mtu);
 	}
 	if (!rc)
-		rc = run_memory(v);
+		rc = memory_tell(v);
+	if (!rc)
+		rc = hand_inflight(v);
 	if (!rc)
 		rc = start_rings(v);
 	if (!rc) {
@@ -383,6 +367,55 @@ int run_stop(struct vhost *v)
 	return rc;
 }
 
+int run_pause(struct vhost *v)
+{
+	int rc = 0;
+
+	v->pauses++;
+	for (unsigned i = 0; !rc && i < VHOST_RINGS_MAX; i++) {
+		if (!v->rings[i].live)
+			continue;
+		rc = run_ring_stop(v, i);
+		v->rings[i].paused = !rc;
+	}
+	return rc;
+}
+
+int run_resume(struct vhost *v)
+{
+	int rc = 0;
+
+	for (unsigned i = 0; i < VHOST_RINGS_MAX; i++) {
+		if (!v->rings[i].paused)
+			continue;
+		v->rings[i].paused = false;
+		if (!rc)
+			rc = run_ring_start(v, i);
+		if (!rc)
+			fd_signal(v->rings[i].r.kick_fd);
+	}
+	return rc;
+}
+
+/* On: all that is written is to be seen, so features first; off the other way round. */
+int run_ring_log(struct vhost *v)
+{
+	int rc = 0;
+
+	v->why = "the back-end refused to log";
+	if (v->log_on)
+		rc = v->t->ops->set_features(v->t, features_of(v));
+	for (unsigned i = 0; !rc && i < VHOST_RINGS_MAX; i++) {
+		struct vhost_ring_addr a;
+
+		if (v->rings[i].live && translate(v, &v->rings[i].r, &a))
+			rc = v->t->ops->ring_addr(v->t, i, &a);
+	}
+	if (!rc && !v->log_on)
+		rc = v->t->ops->set_features(v->t, features_of(v));
+	return rc ? rc : v->t->ops->sync(v->t);
+}
+
 void run_lost(struct vhost *v)
 {
 	struct vhost_ring_addr a;
@@ -391,13 +424,15 @@ void run_lost(struct vhost *v)
 	for (unsigned i = 0; i < VHOST_RINGS_MAX; i++) {
 		struct ring *r = &v->rings[i];
 
-		r->enabled = false;
+		r->enabled = r->paused = false;
 		if (!r->live)
 			continue;
 		r->live = false;
+		drop_notifier(v, i);
 		r->seen_at = translate(v, &r->r, &a) && !look(v, &a, false, &r->base, &note) &&
 			     !note.doubt;
 	}
 	v->told_n = 0;
 	v->told_status = 0;
+	v->log_told = 0;
 }

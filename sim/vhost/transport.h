@@ -26,6 +26,8 @@ struct ioapi_stat;
 struct vhost_config;
 struct vhost_transport;
 
+#define VHOST_REGIONS_MAX 512	/* the most any peer is told of at once */
+
 enum vhost_fd { VHOST_FD_KICK, VHOST_FD_CALL, VHOST_FD_ERR };
 
 /* Abilities of a peer beyond the verbs every transport has. */
@@ -33,6 +35,11 @@ enum vhost_fd { VHOST_FD_KICK, VHOST_FD_CALL, VHOST_FD_ERR };
 #define VHOST_CAN_MTU    (1u << 1)
 #define VHOST_CAN_STATUS (1u << 2)
 #define VHOST_CAN_CONFIG (1u << 3)
+#define VHOST_CAN_SLOTS    (1u << 4)	/* memory_add and memory_del instead of set_memory */
+#define VHOST_CAN_ANNOUNCE (1u << 5)
+#define VHOST_CAN_RESET    (1u << 6)
+#define VHOST_CAN_LOG      (1u << 7)
+#define VHOST_CAN_INFLIGHT (1u << 8)
 
 struct vhost_peer {
 	uint64_t features;		/* guest bits only */
@@ -41,11 +48,24 @@ struct vhost_peer {
 	unsigned can;			/* VHOST_CAN_* */
 };
 
-/* Ring geometry with addresses in this process. */
+/*
+ * Ring geometry. A ring's parts have two names, an address in this process and an IOVA; a
+ * transport uses the one its peer goes by.
+ */
+struct vhost_ring_part { uint64_t va, iova; };
+
 struct vhost_ring_addr {
 	uint16_t num;
 	uint32_t base;			/* as SET_VRING_BASE takes it */
-	uint64_t desc, avail, used;
+	bool     log;			/* writes to the used ring are marked in the log */
+	struct vhost_ring_part desc, avail, used;
+};
+
+/* A back-end's record of what it has taken and not yet given back, kept for its successor. */
+struct vhost_inflight {
+	int      fd;			/* kept (core/fd.h) and owned by who holds this; -1: none */
+	uint64_t size, off;		/* as the back-end gave them: never looked into */
+	uint16_t queues, queue_size;	/* asked for */
 };
 
 struct vhost_ops {
@@ -64,8 +84,13 @@ struct vhost_ops {
 	int  (*sync)(struct vhost_transport *t);
 	int  (*set_features)(struct vhost_transport *t, uint64_t features);
 	int  (*set_memory)(struct vhost_transport *t, const struct space_region *r, unsigned n);
+	int  (*memory_add)(struct vhost_transport *t, const struct space_region *r);
+	int  (*memory_del)(struct vhost_transport *t, const struct space_region *r);
 	int  (*ring_setup)(struct vhost_transport *t, unsigned ring,
 			   const struct vhost_ring_addr *a);
+	/* The addresses of a ring that runs, with another `log`. */
+	int  (*ring_addr)(struct vhost_transport *t, unsigned ring,
+			  const struct vhost_ring_addr *a);
 	int  (*ring_fd)(struct vhost_transport *t, unsigned ring, enum vhost_fd which, int fd);
 	int  (*ring_enable)(struct vhost_transport *t, unsigned ring, bool on);
 	int  (*ring_stop)(struct vhost_transport *t, unsigned ring, uint32_t *base);
@@ -73,6 +98,15 @@ struct vhost_ops {
 	int  (*set_status)(struct vhost_transport *t, uint8_t status);
 	int  (*get_status)(struct vhost_transport *t, uint8_t *status);
 	int  (*get_config)(struct vhost_transport *t, void *buf, unsigned off, unsigned len);
+	/* Makes the network learn where a station is now. */
+	int  (*announce)(struct vhost_transport *t, const uint8_t *mac);
+	/* As at power-on, rings stopped before; the peer stays ours. */
+	int  (*reset)(struct vhost_transport *t);
+	/* A bit for each VU_LOG_PAGE of guest memory from 0 on; borrowed. */
+	int  (*set_log)(struct vhost_transport *t, int fd, uint64_t size);
+	/* A fresh one for i->queues rings of i->queue_size; one that was kept. */
+	int  (*inflight_new)(struct vhost_transport *t, struct vhost_inflight *i);
+	int  (*inflight_set)(struct vhost_transport *t, const struct vhost_inflight *i);
 };
 
 /* Whom a transport tells. Complete: no NULL. */
@@ -80,6 +114,12 @@ struct vhost_upper {
 	void *owner;
 	void (*found)(void *owner);	/* a peer is connected: no verb was sent yet */
 	void (*lost)(void *owner);	/* it went away between two verbs */
+	void (*changed)(void *owner);	/* its configuration did: between two verbs */
+	/*
+	 * Stores of the driver to a ring's notify page shall go to this page of its own, or no
+	 * longer (fd -1); fd borrowed. Also within a verb: no verb may be called. 0 or -errno.
+	 */
+	int  (*notifier)(void *owner, unsigned ring, int fd, uint64_t off);
 };
 
 struct vhost_transport {

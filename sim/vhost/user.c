@@ -84,6 +84,7 @@ static void let_go(struct vhost_user *u, enum user_cause cause)
 	u->causes[cause]++;
 	u->courting = false;
 	u->pending_n = 0;
+	back_close(u);
 	loop_watch(u->t.loop, &u->conn, -1);
 	fd_drop(&u->fd);
 	retry_later(u, u->delay_ms);
@@ -450,6 +451,7 @@ static void user_orphan(struct vhost_transport *t)
 	u->open = false;
 	fd_drop(&u->fd);
 	fd_drop(&u->listen_fd);
+	fd_drop(&u->back.fd);
 }
 
 static void user_free(struct vhost_transport *t)
@@ -466,7 +468,10 @@ static unsigned user_stats(const struct vhost_transport *t, struct ioapi_stat *r
 	const struct ioapi_stat own[] = {
 		{ "connects", u->connects }, { "clients_refused", u->clients_refused },
 		{ "messages_sent", u->sent }, { "replies_received", u->received },
-		{ "requests_refused", u->nacks },
+		{ "requests_refused", u->nacks }, { "backend_requests", u->back_served },
+		{ "backend_requests_refused", u->back_refused },
+		{ "backend_channels_lost", u->back_lost },
+		{ "backend_requests_paused", u->back_pauses },
 	};
 	const unsigned own_n = sizeof(own) / sizeof(own[0]);
 
@@ -483,9 +488,13 @@ static const struct vhost_ops user_ops = {
 	.orphan = user_orphan, .free = user_free, .stats = user_stats,
 	.hello = user_hello, .sync = user_sync,
 	.set_features = user_set_features, .set_memory = user_set_memory,
-	.ring_setup = user_ring_setup, .ring_fd = user_ring_fd, .ring_enable = user_ring_enable,
-	.ring_stop = user_ring_stop, .set_mtu = user_set_mtu, .set_status = user_set_status,
-	.get_status = user_get_status, .get_config = user_get_config,
+	.memory_add = user_memory_add, .memory_del = user_memory_del,
+	.ring_setup = user_ring_setup, .ring_addr = user_ring_addr, .ring_fd = user_ring_fd,
+	.ring_enable = user_ring_enable, .ring_stop = user_ring_stop, .set_mtu = user_set_mtu,
+	.set_status = user_set_status, .get_status = user_get_status,
+	.get_config = user_get_config, .announce = user_announce, .reset = user_reset,
+	.set_log = user_set_log, .inflight_new = user_inflight_new,
+	.inflight_set = user_inflight_set,
 };
 
 static int check_path(const struct vhost_config *cfg, struct err *e)
@@ -518,7 +527,8 @@ int vhost_user_new(struct vhost_transport **t, const struct vhost_config *cfg, s
 	u->conn = (struct loop_source){ .ready = conn_ready, .fd = -1 };
 	u->door = (struct loop_source){ .ready = door_ready, .fd = -1 };
 	u->retry = (struct loop_source){ .ready = retry_ready, .fd = -1 };
-	u->fd = u->listen_fd = -1;
+	u->back.source = (struct loop_source){ .ready = back_ready, .fd = -1 };
+	u->fd = u->listen_fd = u->back.fd = -1;
 	u->jitter = loop_seed(loop);
 	for (const char *id = cfg->id; *id; id++)
 		u->jitter = u->jitter * 31 + (unsigned char)*id;

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * vhost.c - a session: keeps the wish (what the device wants) and the peer apart, and brings a
- * peer to the wish whenever one appears or the wish changes. Knows no wire.
+ * peer to the wish whenever one appears. Knows no wire. What changes the wish is in calls.c.
  *
- * A verb that fails leaves one of three situations (settle()): the peer is gone, and the wish waits
- * for the next one; the peer refuses, which at the driver's own start is the driver's matter
- * (failed()) and at a replay the peer's (it is sent away and asked again later); or the driver's
- * memory or rings are impossible, which only a reset mends.
+ * A verb that fails leaves one of three situations (session_settle()): the peer is gone, and the
+ * wish waits for the next one; the peer refuses, which at the driver's own start is the driver's
+ * matter (failed()) and at a replay the peer's (it is sent away and asked again later); or the
+ * driver's memory or rings are impossible, which only a reset mends.
  */
 #include <assert.h>
 #include <errno.h>
@@ -20,14 +20,12 @@
 #include "sim/core/fd.h"
 #include "sim/vhost/session.h"
 
-#define RING_SIZE_MAX 32768u	/* virtio 1.2, 2.7 and 2.8.10 */
-
-static void begin(struct vhost *v)
+void session_begin(struct vhost *v)
 {
 	v->t->deadline_ms = loop_now(v->host.loop) + v->cfg.timeout_ms / 2;
 }
 
-static bool ready(const struct vhost *v)
+bool session_ready(const struct vhost *v)
 {
 	return v->state >= VHOST_READY;
 }
@@ -43,10 +41,8 @@ static void set_link(struct vhost *v, bool up)
 
 /* ---- losing and failing --------------------------------------------------------------------- */
 
-static void lost(void *owner)
+void session_lost(struct vhost *v)
 {
-	struct vhost *v = owner;
-
 	if (v->state == VHOST_DOWN)
 		return;
 	v->state = VHOST_DOWN;
@@ -55,7 +51,7 @@ static void lost(void *owner)
 	set_link(v, false);
 }
 
-static bool is_loss(int rc)
+bool session_is_loss(int rc)
 {
 	static const int others[] = { -EREMOTEIO, -EOPNOTSUPP, -EFAULT, -E2BIG, -EINVAL, -EUCLEAN };
 
@@ -65,58 +61,60 @@ static bool is_loss(int rc)
 	return rc < 0;
 }
 
-static void drop(struct vhost *v, bool slow)
+void session_drop(struct vhost *v, bool slow)
 {
 	v->t->ops->drop(v->t, slow);
-	lost(v);
+	session_lost(v);
 }
 
-/* Rings stop, the peer stays if it can be asked to stop; the driver has to reset. */
-static void fail(struct vhost *v, const char *why)
+void session_fail(struct vhost *v, const char *why)
 {
 	if (v->state == VHOST_RUNNING)
 		v->state = VHOST_READY;
-	if (ready(v) && run_stop(v))
-		drop(v, false);
+	if (session_ready(v) && run_stop(v))
+		session_drop(v, false);
 	v->broken = true;
 	v->failures++;
 	log_warn(v->cfg.id, "%s: the driver has to reset the device", why);
 	v->host.failed(v->host.owner, why);
 }
 
-/* Judges what run_start() returned; `first` at the driver's start, not at a replay. */
-static int settle(struct vhost *v, int rc, bool first)
+int session_settle(struct vhost *v, int rc, bool first)
 {
 	if (!rc) {
 		v->state = VHOST_RUNNING;
 		return 0;
 	}
-	if (is_loss(rc) || is_loss(v->t->ops->sync(v->t))) {
-		lost(v);
+	if (session_is_loss(rc) || session_is_loss(v->t->ops->sync(v->t))) {
+		session_lost(v);
 		return 0;
 	}
 	if (rc == -EREMOTEIO && !first) {
 		if (log_may(&v->may_log, loop_now(v->host.loop)))
 			log_warn(v->cfg.id, "%s; trying again later", v->why);
-		drop(v, true);
+		session_drop(v, true);
 		return 0;
 	}
-	fail(v, v->why);
+	session_fail(v, v->why);
 	return rc;
 }
 
-/* After a verb by itself: a refusal is the caller's to know, a loss is not. */
-static int after_verb(struct vhost *v, int rc)
+int session_after(struct vhost *v, int rc)
 {
-	if (!is_loss(rc)) {
+	if (!session_is_loss(rc)) {
 		int later = v->t->ops->sync(v->t);
 
-		rc = rc && !is_loss(later) ? rc : later;
+		rc = rc && !session_is_loss(later) ? rc : later;
 	}
-	if (!is_loss(rc))
+	if (!session_is_loss(rc))
 		return rc;
-	lost(v);
+	session_lost(v);
 	return 0;
+}
+
+static void lost(void *owner)
+{
+	session_lost(owner);
 }
 
 /* ---- a peer appears ------------------------------------------------------------------------- */
@@ -131,8 +129,7 @@ static unsigned rings_used(const struct vhost *v)
 	return n;
 }
 
-/* Whether the peer can serve what the driver was promised and has taken up. */
-static bool fits(struct vhost *v)
+bool session_fits(struct vhost *v)
 {
 	uint64_t missing = v->acked & ~v->peer.features;
 
@@ -164,9 +161,9 @@ static void learn(struct vhost *v)
 	};
 }
 
-static bool can_run(const struct vhost *v)
+bool session_can_run(const struct vhost *v)
 {
-	return ready(v) && v->started && !v->broken && v->space;
+	return session_ready(v) && v->started && !v->broken && v->space;
 }
 
 static void found(void *owner)
@@ -174,24 +171,53 @@ static void found(void *owner)
 	struct vhost *v = owner;
 	int rc;
 
-	begin(v);
+	session_begin(v);
 	assert(v->state == VHOST_DOWN);
 	v->state = VHOST_CONNECTED;
 	rc = v->t->ops->hello(v->t, &v->peer);
 	if (rc) {
-		lost(v);
+		session_lost(v);
 		return;
 	}
-	if (!fits(v)) {
-		drop(v, true);
+	if (!session_fits(v)) {
+		session_drop(v, true);
 		return;
 	}
 	learn(v);
 	v->state = VHOST_READY;
-	if (can_run(v))
-		settle(v, run_start(v), false);
-	if (ready(v))
+	if (session_can_run(v))
+		session_settle(v, run_start(v), false);
+	if (session_ready(v))
 		set_link(v, true);
+}
+
+static void changed(void *owner)
+{
+	struct vhost *v = owner;
+
+	if (session_ready(v))
+		v->host.config_changed(v->host.owner);
+}
+
+static int notifier(void *owner, unsigned ring, int fd, uint64_t off)
+{
+	struct vhost *v = owner;
+	struct ring *r = &v->rings[ring];
+	int rc;
+
+	assert(ring < VHOST_RINGS_MAX);
+	if (!r->live && fd >= 0)
+		return -EINVAL;
+	if (!r->notifier && fd < 0)
+		return 0;
+	/* The one before goes in any case: what is refused leaves none. */
+	if (r->notifier)
+		v->host.notifier(v->host.owner, ring, -1, 0);
+	r->notifier = false;
+	rc = fd < 0 ? 0 : v->host.notifier(v->host.owner, ring, fd, off);
+	r->notifier = !rc && fd >= 0;
+	v->notifiers += r->notifier;
+	return rc;
 }
 
 /* ---- life ----------------------------------------------------------------------------------- */
@@ -205,8 +231,8 @@ static void err_ready(struct loop_source *s, uint32_t events)
 		return;
 	if (fd_drain(v->err_fd) && v->state == VHOST_RUNNING) {
 		v->ring_errors++;
-		begin(v);
-		fail(v, "the back-end reports an error in a ring");
+		session_begin(v);
+		session_fail(v, "the back-end reports an error in a ring");
 	}
 	lock_drop(v->host.lock);
 }
@@ -215,14 +241,16 @@ int vhost_new(struct vhost **out, const struct vhost_config *cfg, const struct v
 	      struct err *e)
 {
 	struct vhost *v = fault_pages(sizeof(*v));
-	struct vhost_upper upper = { .found = found, .lost = lost };
+	struct vhost_upper upper = {
+		.found = found, .lost = lost, .changed = changed, .notifier = notifier,
+	};
 	int rc;
 
 	if (!v)
 		return err_set(e, -ENOMEM, "%s: out of memory", cfg->id);
 	v->cfg = *cfg;
 	v->host = *host;
-	v->err_fd = -1;
+	v->err_fd = v->inflight.fd = v->log.fd = -1;
 	v->err = (struct loop_source){ .ready = err_ready, .fd = -1 };
 	v->may_log = (struct log_limit){ .burst = 8, .every_ms = 10000 };
 	v->offer = (struct vhost_offer){
@@ -248,6 +276,8 @@ void vhost_free(struct vhost *v)
 	if (v->err.linked)
 		loop_watch(v->host.loop, &v->err, -1);
 	fd_drop(&v->err_fd);
+	fd_drop(&v->inflight.fd);
+	dirty_close(&v->log);
 	fault_pages_free(v, sizeof(*v));
 }
 
@@ -259,6 +289,8 @@ void vhost_orphan(struct vhost *v)
 	v->link = false;
 	v->t->ops->orphan(v->t);
 	fd_drop(&v->err_fd);
+	fd_drop(&v->inflight.fd);
+	dirty_close(&v->log);
 }
 
 int vhost_open(struct vhost *v, struct err *e)
@@ -284,7 +316,7 @@ int vhost_open(struct vhost *v, struct err *e)
 	v->opened = true;
 	v->offer_final = false;
 	v->status = 0;
-	begin(v);
+	session_begin(v);
 	rc = v->t->ops->open(v->t, e);
 	if (rc)
 		vhost_close(v);
@@ -304,266 +336,8 @@ void vhost_close(struct vhost *v)
 	v->link = false;
 	v->space = NULL;
 	run_lost(v);
+	fd_drop(&v->inflight.fd);
+	vhost_log_stop(v);
 	loop_watch(v->host.loop, &v->err, -1);
 	fd_drop(&v->err_fd);
-}
-
-void vhost_offer(const struct vhost *v, struct vhost_offer *o)
-{
-	*o = v->offer;
-}
-
-bool vhost_link(const struct vhost *v)
-{
-	return v->link;
-}
-
-/* ---- memory --------------------------------------------------------------------------------- */
-
-int vhost_set_space(struct vhost *v, struct space *s)
-{
-	begin(v);
-	if (v->state == VHOST_RUNNING && s != v->space) {
-		v->state = VHOST_READY;
-		if (run_stop(v))
-			drop(v, false);
-	}
-	v->space = s;
-	if (v->state == VHOST_RUNNING)
-		return vhost_memory_changed(v);
-	if (can_run(v))
-		return settle(v, run_start(v), true);
-	return 0;
-}
-
-static bool rings_fit(struct vhost *v)
-{
-	for (unsigned i = 0; i < VHOST_RINGS_MAX; i++)
-		if (v->rings[i].live && !run_ring_fits(v, i))
-			return false;
-	return true;
-}
-
-/* Whether the peer has memory the driver no longer lends. */
-static bool holds_lost_memory(const struct vhost *v)
-{
-	for (unsigned i = 0; i < v->told_n; i++) {
-		const struct space_region *r = &v->told[i].r;
-
-		if (!v->space || (uintptr_t)space_at(v->space, r->iova, r->size) != r->va)
-			return true;
-	}
-	return false;
-}
-
-int vhost_memory_changed(struct vhost *v)
-{
-	int rc;
-
-	begin(v);
-	if (!ready(v) || (v->state == VHOST_READY && !v->told_n))
-		return 0;
-	if (v->state == VHOST_RUNNING && !rings_fit(v))
-		fail(v, "the driver took the memory of a running ring away");
-	if (!ready(v))
-		return 0;
-	rc = run_memory(v);
-	if (!rc)
-		return 0;
-	if (is_loss(rc)) {
-		lost(v);
-		return 0;
-	}
-	if (rc == -E2BIG && !holds_lost_memory(v))
-		return v->state == VHOST_RUNNING ? rc : 0;
-	/* What it holds is unknown after a refusal, and too much otherwise. */
-	if (rc == -E2BIG && v->state == VHOST_RUNNING)
-		fail(v, v->why);
-	if (ready(v))
-		drop(v, false);
-	return rc;
-}
-
-/* ---- rings ---------------------------------------------------------------------------------- */
-
-static bool sane(const struct vhost_ring *r, bool packed)
-{
-	return !r->num || (r->num <= RING_SIZE_MAX && (packed || !(r->num & (r->num - 1))));
-}
-
-static void forget_rings(struct vhost *v)
-{
-	for (unsigned i = 0; i < VHOST_RINGS_MAX; i++)
-		v->rings[i] = (struct ring){ .enabled = v->rings[i].enabled };
-}
-
-int vhost_start(struct vhost *v, uint64_t acked, uint16_t mtu, const struct vhost_ring *rings,
-		unsigned n)
-{
-	if (v->orphan)
-		return -ENODEV;
-	if (v->started)
-		return -EBUSY;
-	if (n > VHOST_RINGS_MAX)
-		return -EINVAL;
-	for (unsigned i = 0; i < n; i++)
-		if (!sane(&rings[i], acked & (UINT64_C(1) << VIRTIO_F_RING_PACKED)))
-			return -EINVAL;
-	for (unsigned i = 0; i < n; i++)
-		v->rings[i].r = rings[i];
-	v->acked = acked;
-	v->mtu = mtu;
-	v->started = true;
-	v->broken = false;
-	if (!ready(v))
-		return 0;
-	begin(v);
-	if (!fits(v)) {
-		drop(v, true);
-		return 0;
-	}
-	v->why = "the driver lends no memory";
-	return settle(v, v->space ? run_start(v) : -EFAULT, true);
-}
-
-void vhost_stop(struct vhost *v)
-{
-	int rc = 0;
-
-	if (!v->started)
-		return;
-	begin(v);
-	if (v->state == VHOST_RUNNING) {
-		v->state = VHOST_READY;
-		rc = run_stop(v);
-	}
-	v->started = v->broken = false;
-	forget_rings(v);
-	if (!rc && ready(v) && !v->status)
-		rc = after_verb(v, run_status(v, 0));
-	if (rc)
-		drop(v, false);
-}
-
-bool vhost_started(const struct vhost *v)
-{
-	return v->started;
-}
-
-int vhost_ring_enable(struct vhost *v, unsigned ring, bool on)
-{
-	struct ring *r = &v->rings[ring];
-	int rc;
-
-	assert(ring < VHOST_RINGS_MAX);
-	r->r.enabled = on;
-	if (v->state != VHOST_RUNNING || !r->r.num)
-		return 0;
-	begin(v);
-	if (!(v->peer.can & VHOST_CAN_ENABLE)) {
-		if (on == r->live)
-			return 0;
-		return after_verb(v, on ? run_ring_start(v, ring) : run_ring_stop(v, ring));
-	}
-	rc = v->t->ops->ring_enable(v->t, ring, on);
-	if (!rc)
-		r->enabled = on;
-	return after_verb(v, rc);
-}
-
-int vhost_ring_call(struct vhost *v, unsigned ring, int call_fd)
-{
-	struct ring *r = &v->rings[ring];
-
-	assert(ring < VHOST_RINGS_MAX);
-	r->r.call_fd = call_fd;
-	if (v->state != VHOST_RUNNING || !r->live)
-		return 0;
-	begin(v);
-	return after_verb(v, v->t->ops->ring_fd(v->t, ring, VHOST_FD_CALL, call_fd));
-}
-
-int vhost_ring_stop(struct vhost *v, unsigned ring)
-{
-	struct ring *r = &v->rings[ring];
-	int rc;
-
-	assert(ring < VHOST_RINGS_MAX);
-	begin(v);
-	rc = run_ring_stop(v, ring);
-	if (rc)
-		drop(v, false);
-	*r = (struct ring){ .enabled = r->enabled };
-	return 0;
-}
-
-int vhost_ring_start(struct vhost *v, unsigned ring, const struct vhost_ring *wish)
-{
-	struct ring *r = &v->rings[ring];
-	int rc;
-
-	assert(ring < VHOST_RINGS_MAX);
-	if (!v->started || !wish->num ||
-	    !sane(wish, v->acked & (UINT64_C(1) << VIRTIO_F_RING_PACKED)))
-		return -EINVAL;
-	if (r->live)
-		return -EBUSY;
-	*r = (struct ring){ .r = *wish, .enabled = r->enabled };
-	if (v->state != VHOST_RUNNING)
-		return 0;
-	begin(v);
-	if (!(v->peer.can & VHOST_CAN_ENABLE) && !wish->enabled)
-		return 0;
-	rc = run_ring_start(v, ring);
-	if (!rc)
-		fd_signal(wish->kick_fd);
-	return after_verb(v, rc);
-}
-
-/* ---- status, configuration, counters -------------------------------------------------------- */
-
-/*
- * Passed on step by step; only FEATURES_OK and DRIVER_OK wait until the back-end was told what they
- * stand for (run_start()), and 0 until its rings have stopped (vhost_stop()).
- */
-void vhost_status(struct vhost *v, uint8_t status)
-{
-	uint8_t early = VIRTIO_CONFIG_S_FEATURES_OK | VIRTIO_CONFIG_S_DRIVER_OK;
-	v->status = status;
-	if (!ready(v) || (v->started && v->state != VHOST_RUNNING) || (v->started && !status))
-		return;
-	begin(v);
-	(void)after_verb(v, run_status(v, v->started ? status : status & (uint8_t)~early));
-}
-
-int vhost_get_config(struct vhost *v, void *buf, unsigned off, unsigned len)
-{
-	int rc;
-
-	if (!ready(v))
-		return -ENOTCONN;
-	begin(v);
-	rc = v->t->ops->get_config(v->t, buf, off, len);
-	if (is_loss(rc))
-		lost(v);
-	return rc;
-}
-
-unsigned vhost_stats(const struct vhost *v, struct ioapi_stat *rows, unsigned max)
-{
-	const struct ioapi_stat own[] = {
-		{ "vhost_losses", v->losses }, { "vhost_starts", v->starts },
-		{ "vhost_stops", v->stops }, { "ring_starts", v->ring_starts },
-		{ "ring_stops", v->ring_stops }, { "memory_updates", v->memory_updates },
-		{ "rings_resumed", v->resumes }, { "rings_resumed_by_guess", v->resumes_guessed },
-		{ "ring_flushes_mended", v->torn_mended },
-		{ "ring_buffers_given_back", v->given_back }, { "ring_errors", v->ring_errors },
-		{ "device_failures", v->failures },
-	};
-	const unsigned own_n = sizeof(own) / sizeof(own[0]);
-
-	for (unsigned i = 0; i < own_n && i < max; i++)
-		rows[i] = own[i];
-	return own_n + v->t->ops->stats(v->t, max > own_n ? rows + own_n : NULL,
-					max > own_n ? max - own_n : 0);
 }

@@ -43,6 +43,7 @@ struct vhost_config {
 	uint64_t    features;		/* what the device can use of a back-end (guest bits) */
 	uint64_t    features_blind;	/* assumed offered while no back-end was ever seen */
 	unsigned    rings;		/* data rings the device would like */
+	bool        notifier;		/* a back-end's own page may stand for a notify page */
 };
 
 /* Called with the lock held, from any of our threads. */
@@ -53,6 +54,11 @@ struct vhost_host {
 	void (*link)(void *owner, bool up);
 	void (*config_changed)(void *owner);	/* back-end's CONFIG_CHANGE */
 	void (*failed)(void *owner, const char *why);	/* rings cannot go on: NEEDS_RESET */
+	/*
+	 * The ring's notify page is to be this page of a file, or the device's own again (fd -1);
+	 * fd borrowed. No call of vhost_ may be made. 0 or -errno: refused.
+	 */
+	int  (*notifier)(void *owner, unsigned ring, int fd, uint64_t off);
 };
 
 struct vhost_ring {
@@ -109,6 +115,21 @@ int  vhost_ring_start(struct vhost *v, unsigned ring, const struct vhost_ring *r
 void vhost_status(struct vhost *v, uint8_t status);
 /* Refetches the back-end's virtio config (protocol CONFIG); bytes filled or -errno. */
 int  vhost_get_config(struct vhost *v, void *buf, unsigned off, unsigned len);
+
+/* The network is to learn where this station is now; nothing without a back-end that can. */
+void vhost_announce(struct vhost *v, const uint8_t mac[6]);
+
+/*
+ * Writes of the back-end to the driver's memory are logged, also by the back-ends that follow.
+ * -EOPNOTSUPP if this one cannot, -ENOTCONN if none is there to say.
+ */
+int  vhost_log_start(struct vhost *v);
+void vhost_log_stop(struct vhost *v);
+/*
+ * Tells every guest page written since it was last asked, once; page() is called with the lock
+ * held. -ENODATA: a back-end wrote that could not log, so all pages count as written.
+ */
+int  vhost_log_harvest(struct vhost *v, void (*page)(void *ctx, uint64_t addr), void *ctx);
 
 unsigned vhost_stats(const struct vhost *v, struct ioapi_stat *rows, unsigned max);
 

@@ -414,6 +414,12 @@ static void on_config_changed(void *owner)
 	(void)owner;
 }
 
+/* No door of ours maps a back-end's page yet. */
+static int on_notifier(void *owner, unsigned ring, int fd, uint64_t off)
+{
+	return fd < 0 ? 0 : -EOPNOTSUPP;
+}
+
 static void on_failed(void *owner, const char *why)
 {
 	struct virtio_net *n = owner;
@@ -465,6 +471,7 @@ static int session_new(struct virtio_net *n, struct ioapi_bus *bus,
 		.link = on_link,
 		.config_changed = on_config_changed,
 		.failed = on_failed,
+		.notifier = on_notifier,
 	};
 
 	/* For the table's conditions: all pairs, until a back-end says otherwise. */

@@ -9,38 +9,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "tests/wire/backend.h"
-
-#define RINGS_MAX 256
-#define FDS_MAX   253
-
-enum { KICK, CALL, ERR, KINDS };
-
-struct backend {
-	struct backend_config cfg;
-	pthread_t thread;
-	pthread_mutex_t lock;
-	pthread_cond_t  grown;
-	int listen_fd, fd, wake_fd;
-	bool stopping, hangup;
-	unsigned sessions;
-	struct backend_rule rules[BACKEND_RULES_MAX];
-	unsigned rules_n;
-	unsigned counts[VU_REQUESTS + 1];
-	struct backend_msg *log;
-	unsigned log_n;
-	uint64_t protocol;		/* acknowledged in this session */
-	uint8_t  status;
-	uint32_t base[RINGS_MAX];
-	bool     base_forced[RINGS_MAX];
-	int      ring_fds[RINGS_MAX][KINDS];
-};
+#include "tests/wire/backend_impl.h"
 
 static uint64_t now_us(void)
 {
@@ -124,26 +100,13 @@ static bool receive(struct backend *b, struct backend_msg *m, int *fds)
 
 /* ---- replies -------------------------------------------------------------------------------- */
 
-struct reply {
-	struct vu_header h;
-	uint8_t bytes[4096];
-};
-
 static void send_fds(int fd, const struct reply *r, size_t len, unsigned fds_n)
 {
-	char control[CMSG_SPACE(FDS_MAX * sizeof(int))] = { 0 };
-	struct iovec iov = { (void *)r, len };
-	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control,
-			    .msg_controllen = CMSG_SPACE(fds_n * sizeof(int)) };
-	struct cmsghdr *c = CMSG_FIRSTHDR(&m);
-	int mine = STDERR_FILENO;
+	int mine[FDS_MAX];
 
-	c->cmsg_len = CMSG_LEN(fds_n * sizeof(int));
-	c->cmsg_level = SOL_SOCKET;
-	c->cmsg_type = SCM_RIGHTS;
 	for (unsigned i = 0; i < fds_n; i++)
-		memcpy(CMSG_DATA(c) + i * sizeof(int), &mine, sizeof(mine));
-	(void)!sendmsg(fd, &m, MSG_NOSIGNAL);
+		mine[i] = STDERR_FILENO;
+	(void)backend_send_with(fd, r, len, mine, fds_n);
 }
 
 static void put(struct backend *b, const void *buf, size_t len)
@@ -241,6 +204,12 @@ static void decent(struct backend *b, const struct backend_msg *m, int *fds, str
 	case VU_GET_STATUS:
 		p->u64 = b->status;
 		break;
+	case VU_GET_MAX_MEM_SLOTS:
+		p->u64 = b->cfg.slots;
+		break;
+	case VU_SET_LOG_BASE:		/* as others do it: with what was sent */
+		p->u64 = m->payload.log.size;
+		break;
 	case VU_GET_VRING_BASE:
 		p->state = (struct vu_state){ m->payload.state.index, b->base[ring] };
 		break;
@@ -262,6 +231,8 @@ static void decent(struct backend *b, const struct backend_msg *m, int *fds, str
 		b->base[ring] = m->payload.state.num;
 	else if (m->h.request >= VU_SET_VRING_KICK && m->h.request <= VU_SET_VRING_ERR)
 		keep_ring_fd(b, m, fds);
+	else if (backend_kept_of(m->h.request) >= 0 && m->fds_n)
+		backend_keep_fd(b, m->h.request, fds);
 }
 
 static struct backend_rule rule_for(struct backend *b, uint32_t request)
@@ -327,6 +298,19 @@ static bool handle(struct backend *b)
 		return false;
 	if (rule.act == BACKEND_PAUSE && !pause_us(b, rule.arg * 1000))
 		return false;
+	if (rule.act == BACKEND_ASK_FIRST) {
+		struct vu_header h;
+		uint64_t val;
+
+		backend_ask(b, VU_BACKEND_CONFIG_CHANGE, VU_VERSION | VU_NEED_REPLY, NULL, 0, NULL,
+			    0);
+		if (!backend_answered(b, &h, &val, 30000) || !h.request)
+			return false;
+	}
+	if (m.h.request == VU_GET_INFLIGHT_FD && rule.act == BACKEND_ANSWER) {
+		backend_answer_inflight(b, &m, &r);
+		return true;
+	}
 	if (!r.h.size && (m.h.flags & VU_NEED_REPLY))
 		r.h.size = 8;
 	on = r.h.size ? send_reply(b, &r, &rule) : true;
@@ -350,6 +334,11 @@ static void end_session(struct backend *b)
 				close(b->ring_fds[i][k]);
 			b->ring_fds[i][k] = -1;
 		}
+	for (unsigned k = 0; k < KEPT; k++) {
+		if (b->kept[k] >= 0)
+			close(b->kept[k]);
+		b->kept[k] = -1;
+	}
 	b->protocol = 0;
 	b->status = 0;
 	pthread_mutex_unlock(&b->lock);
@@ -446,6 +435,7 @@ struct backend *backend_start(const struct backend_config *cfg)
 	b->log = calloc(BACKEND_LOG_MAX, sizeof(*b->log));
 	b->fd = b->listen_fd = -1;
 	memset(b->ring_fds, 0xff, sizeof(b->ring_fds));
+	memset(b->kept, 0xff, sizeof(b->kept));
 	b->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	if (!cfg->connects)
 		b->listen_fd = listen_on(cfg->path);

@@ -30,6 +30,7 @@ enum backend_act {
 	BACKEND_VALUE,		/* with arg for the u64 */
 	BACKEND_UNASKED,	/* arg bytes more, some time after the answer */
 	BACKEND_PAUSE,		/* reads nothing more for arg ms */
+	BACKEND_ASK_FIRST,	/* asks CONFIG_CHANGE on its own channel and waits for the answer */
 };
 
 struct backend_rule {
@@ -47,6 +48,14 @@ struct backend_config {
 	uint64_t pairs;
 	int      buffer;	/* SO_RCVBUF, 0: the system's */
 	unsigned fragment;	/* read at most so many bytes at once, 0: any */
+	uint64_t slots;		/* GET_MAX_MEM_SLOTS */
+};
+
+/* What GET_INFLIGHT_FD is answered with; size 0: as much as is asked for. */
+struct backend_inflight {
+	uint64_t size, offset, file;	/* file: its real size */
+	unsigned fds;
+	bool     other_queues;
 };
 
 #define BACKEND_RULES_MAX 32
@@ -85,6 +94,19 @@ bool backend_wait(struct backend *b, uint32_t request, unsigned n, unsigned ms);
 /* The i-th message (of a kind, 0: any), or false. Negative: from the end. */
 bool backend_msg(struct backend *b, uint32_t request, int i, struct backend_msg *m);
 void backend_forget(struct backend *b);		/* empties the log and the counts */
+
+void backend_inflight(struct backend *b, const struct backend_inflight *i);
+
+/*
+ * Its own channel: asks, and takes an answer (false: none within the time; *h.request 0: the
+ * channel has ended).
+ */
+int  backend_ask(struct backend *b, uint32_t request, uint32_t flags, const void *payload,
+		 uint32_t size, const int *fds, unsigned fds_n);
+bool backend_answered(struct backend *b, struct vu_header *h, uint64_t *val, unsigned ms);
+void backend_unask(struct backend *b);		/* closes the channel, and only it */
+/* The last descriptor that came with SET_LOG_BASE, SET_INFLIGHT_FD or SET_BACKEND_REQ_FD, or -1. */
+int  backend_kept_fd(struct backend *b, uint32_t request);
 
 /* A ring's descriptor as last received, or -1; stays the back-end's. */
 int backend_ring_fd(struct backend *b, unsigned ring, uint32_t request);

@@ -44,7 +44,26 @@ static void on_link(void *owner, bool up)
 
 static void on_config(void *owner)
 {
-	(void)owner;
+	struct sess *r = owner;
+
+	assert(lock_mine(&r->lock));
+	r->changes++;
+	if (r->ask_config)
+		r->config_rc = vhost_get_config(r->v, r->config, 0, sizeof(r->config));
+}
+
+static int on_notifier(void *owner, unsigned ring, int fd, uint64_t off)
+{
+	struct sess *r = owner;
+
+	assert(lock_mine(&r->lock));
+	if (r->notifier_rc && fd >= 0)
+		return r->notifier_rc;
+	r->notifiers += fd >= 0;
+	r->notifiers_dropped += fd < 0;
+	r->notifier_ring = ring;
+	r->notifier_off = off;
+	return 0;
 }
 
 static void on_failed(void *owner, const char *why)
@@ -80,7 +99,7 @@ static void make_vhost(struct sess *r)
 {
 	const struct vhost_host host = {
 		.loop = r->loop, .lock = &r->lock, .owner = r, .link = on_link,
-		.config_changed = on_config, .failed = on_failed,
+		.config_changed = on_config, .failed = on_failed, .notifier = on_notifier,
 	};
 	int rc = vhost_new(&r->v, &r->cfg, &host, &r->err);
 
@@ -160,7 +179,7 @@ void sess_close(struct sess *r)
 
 static uint64_t ring_addr(struct sess *r, unsigned ring)
 {
-	return (uintptr_t)r->mem + ring * RING_BYTES;
+	return (uintptr_t)r->mem + ring * RING_BYTES + r->iova;
 }
 
 struct vring_packed_desc *sess_packed(struct sess *r, unsigned ring)

@@ -40,6 +40,7 @@ struct sess {
 	uint8_t *mem;
 	int mem_fd;
 	unsigned num;			/* descriptors per ring */
+	uint64_t iova;			/* of the rings, less their address */
 	bool packed;
 	struct vhost_ring rings[SESS_RINGS];
 
@@ -48,6 +49,13 @@ struct sess {
 	unsigned ups, downs, failures;
 	uint64_t up_ms, down_ms;
 	char why[128];
+	unsigned changes;		/* of the back-end's configuration */
+	bool ask_config;		/* and then it is asked for */
+	int config_rc;
+	uint8_t config[12];
+	unsigned notifiers, notifiers_dropped, notifier_ring;
+	uint64_t notifier_off;
+	int notifier_rc;		/* what the device says to one */
 };
 
 extern unsigned sess_timeout_ms;
