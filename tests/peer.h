@@ -14,7 +14,7 @@
 #include "include/vhost_user_wire.h"
 #include "tests/drv.h"
 
-#define PEER_RINGS 16
+#define PEER_RINGS 128
 
 struct peer {
 	int      fd;			/* -1: not connected */
