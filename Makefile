@@ -145,12 +145,7 @@ fuzzers: $(FUZZ)
 
 fuzz:					## fuzzers, TIME=seconds each (10); T=name picks one
 	$(Q)$(MAKE) B=$(B)/fuzz CC=clang SAN=fuzzer-no-link,address,undefined fuzzers
-	$(Q)for t in $(if $(T),$(B)/fuzz/tests/fuzz/$(T),$(FUZZ:$(B)/%=$(B)/fuzz/%)); do \
-		mkdir -p $$t.corpus && $$t -max_total_time=$(or $(TIME),10) -timeout=5 \
-			-max_len=4096 -print_final_stats=1 -artifact_prefix=$$t. $$t.corpus \
-			>$$t.log 2>&1 && printf 'ok %s, %s runs\n' "$${t##*/}" \
-			"$$(sed -n 's/.*number_of_executed_units: *//p' $$t.log)" || \
-			{ tail -n 40 $$t.log; echo "not ok $${t##*/}"; exit 1; }; done
+	$(Q)B='$(B)/fuzz' exec tests/fuzz/run.sh -t $(or $(TIME),10) $(T)
 
 tidy:					## house style
 	$(Q)tests/check/tidy.sh

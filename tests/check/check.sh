@@ -92,6 +92,7 @@ build "gcc" B="$B" all tests
 build "clang" B="$B/clang" CC=clang syntax
 build "gcc, AddressSanitizer" B="$B/asan" SAN=address,undefined programs
 build "gcc, ThreadSanitizer" B="$B/tsan" SAN=thread threaded
+build "clang, fuzzers" B="$B/fuzz" CC=clang SAN=fuzzer-no-link,address,undefined fuzzers
 
 stage "style"
 one "layers" tests/check/layers.sh
@@ -106,6 +107,9 @@ go tests/check/run-tests.sh -t asan "${programs[@]}"
 stage "tests with threads under ThreadSanitizer"
 read -ra programs < <(list threaded B="$B/tsan")
 threads_run "${programs[@]}"
+
+stage "fuzzers, from a fixed seed"
+go tests/check/run-tests.sh tests/fuzz/smoke.sh
 
 export TEST_TIMEOUT=240
 stage "the preload library"

@@ -42,8 +42,11 @@ FILENAME ~ /\.txt$/ {
 	k = ids_of(v[3], mine)
 	for (i = 1; i <= k; i++) {
 		r = row[mine[i]]
-		if (!r)
+		if (!r) {
+			print "not ok " v[2] ": no list has a row " mine[i] >"/dev/stderr"
+			unknown = 1
 			continue
+		}
 		if (v[1] == "ok")
 			ok[r]++
 		else if (v[1] == "not ok")
@@ -158,5 +161,5 @@ END {
 		print_json()
 	else
 		print_text()
-	exit n[0, "failed"] > 0
+	exit n[0, "failed"] > 0 || unknown
 }
