@@ -128,10 +128,10 @@ bench:					## speed, as ratios against virtio-user and libc
 conformance: all tests		## rows of the checklists by tests; ARGS='-v C'
 	$(Q)B='$(B)' exec tests/conformance/conformance.sh $(ARGS)
 
-demo:					## packets through a simulated device in a container
+demo:					## two containers on podpci's switch; or BACKEND=dpdk
 	$(Q)deploy/setup.sh
 	$(Q)$(MAKE) --no-print-directory B='$(B)' all
-	$(Q)B='$(B)' exec deploy/demo.sh $(ARGS)
+	$(Q)B='$(B)' BACKEND='$(BACKEND)' exec deploy/demo.sh $(ARGS)
 
 setup:					## packages and hugepages for check, bench and demo (root)
 	$(Q)deploy/setup.sh
