@@ -19,6 +19,7 @@ struct err;
 int cmd_run(int argc, char **argv);
 int cmd_sysfs(int argc, char **argv);
 int cmd_switch(int argc, char **argv);
+int cmd_doctor(int argc, char **argv);
 
 /* ---- options, shared by the verbs ---------------------------------------------------------- */
 
