@@ -383,7 +383,7 @@ static int start(struct options *o, struct sw **s, struct ctl_server **ctl, stru
 	if (!rc)
 		rc = first_ports(*s, o, e);
 	if (!rc && o->confine)
-		rc = switchd_confine(e);
+		rc = switchd_confine(o->sw.workers.n, e);
 	return rc;
 }
 

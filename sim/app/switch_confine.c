@@ -15,10 +15,13 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "sim/app/switchd.h"
 #include "sim/core/err.h"
+
+#define DROP_WAIT_MS 5000
 
 void switchd_notify(const char *state)
 {
@@ -113,6 +116,9 @@ static int filter(struct err *e)
 	return rc ? err_set(e, rc, "seccomp: %s", strerror(-rc)) : 0;
 }
 
+/* Of the process, like the filter. */
+static unsigned threads_dropped;
+
 int switchd_drop_rights(void)
 {
 	struct __user_cap_header_struct h = { .version = _LINUX_CAPABILITY_VERSION_3 };
@@ -124,12 +130,30 @@ int switchd_drop_rights(void)
 	for (int cap = 0; prctl(PR_CAPBSET_READ, cap) >= 0; cap++)
 		(void)prctl(PR_CAPBSET_DROP, cap);	/* not ours to drop if not root */
 	(void)prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
-	return syscall(SYS_capset, &h, none) < 0 ? -errno : 0;
+	if (syscall(SYS_capset, &h, none) < 0)
+		return -errno;
+	__atomic_add_fetch(&threads_dropped, 1, __ATOMIC_RELEASE);
+	return 0;
 }
 
-int switchd_confine(struct err *e)
+/* What a thread calls to drop its rights is not allowed any more once the filter is there. */
+static int wait_for_workers(unsigned workers)
 {
-	int rc = switchd_drop_rights();
+	const struct timespec pause = { .tv_nsec = 1000000 };
 
+	for (unsigned i = 0; i < DROP_WAIT_MS; i++) {
+		if (__atomic_load_n(&threads_dropped, __ATOMIC_ACQUIRE) >= workers)
+			return 0;
+		nanosleep(&pause, NULL);
+	}
+	return -ETIMEDOUT;
+}
+
+int switchd_confine(unsigned workers, struct err *e)
+{
+	int rc = wait_for_workers(workers);
+
+	if (!rc)
+		rc = switchd_drop_rights();
 	return rc ? err_set(e, rc, "cannot drop capabilities: %s", strerror(-rc)) : filter(e);
 }

@@ -16,9 +16,10 @@ int  switchd_drop_rights(void);
 
 /*
  * The same for the calling thread, and for all threads: only the system calls a running switch
- * makes; any other kills the process. To be called when nothing is left that needs rights.
+ * makes; any other kills the process. To be called when nothing is left that needs rights; waits
+ * until that many workers have dropped theirs.
  */
-int  switchd_confine(struct err *e);
+int  switchd_confine(unsigned workers, struct err *e);
 
 /* ---- sim/app/switch_metrics.c: GET / over a Unix socket or a loopback port, one at a time */
 struct metrics;
