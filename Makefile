@@ -76,8 +76,8 @@ may_virtio := virtio vhost bus ring mem core
 may_backend := backend ring mem core
 may_live   := live virtio vhost ring mem core
 may_ctl    := ctl proto core
-may_app    := app $(filter-out app backend ctl,$(FOLDERS))
-may_cli    := $(may_app) ctl proto
+may_app    := app $(filter-out app backend,$(FOLDERS)) proto
+may_cli    := $(may_app)
 may_host   := app $(filter-out app,$(FOLDERS)) proto
 may_cni    := cni $(may_app) ctl proto
 may_shim   := shim $(may_app)
@@ -246,7 +246,7 @@ $(B)/lib/libpodpci.so: $(call objects,$(SHIM_SRC)) $(call archives,$(may_app)) $
 	$(Q)$(CC) -shared -Wl,-soname,libpodpci.so $(MAP:%=-Wl,--version-script=%) \
 		$(LIBC_FREE) -Wl,--exclude-libs,ALL $(ALL_LDFLAGS) -o $@ \
 		$(call objects,$(SHIM_SRC)) -Wl,--start-group $(call archives,$(may_app)) \
-		-Wl,--end-group $(if $(SAN),$(LIBS),-lgcc)
+		-l:libprotobuf-c.a -Wl,--end-group $(if $(SAN),$(LIBS),-lgcc)
 	$(Q)$(if $(SAN),:,tests/check/libc-syms.sh $@)
 
 # $(1): source, $(2): archives. Only the host's daemons contain back-ends.

@@ -38,6 +38,9 @@ size_t ctl_rows_count(const struct ctl_rows *r);
 /* A field of a row as text in buf; NULL if the row has no such field. */
 const char *ctl_rows_get(const struct ctl_rows *r, size_t row, const char *field, char *buf,
 			 size_t size);
+/* The i-th value of a repeated field; NULL past the last. */
+const char *ctl_rows_item(const struct ctl_rows *r, size_t row, const char *field, size_t i,
+			  char *buf, size_t size);
 /* All rows, one a line, or as a JSON array. -EIO if it cannot be written. */
 int  ctl_rows_print(const struct ctl_rows *r, FILE *to, bool json);
 void ctl_rows_free(struct ctl_rows *r);

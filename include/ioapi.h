@@ -72,7 +72,7 @@ int ioapi_bus_open(struct ioapi_bus **bus, const char *config_path, struct err *
 /* Closes what is open and frees the bus. NULL is fine. */
 void ioapi_bus_close(struct ioapi_bus *bus);
 
-/* The i-th function in BDF order, or NULL past the last. Lives as long as the bus. */
+/* The i-th function in BDF order, or NULL past the last. The pointer lives as long as the bus. */
 struct ioapi_func *ioapi_bus_func(struct ioapi_bus *bus, unsigned i);
 
 /* The function at a BDF ("0000:00:04.0"), or NULL. */
@@ -90,6 +90,29 @@ int ioapi_bus_flag(const struct ioapi_bus *bus, const char *name);
  * it fails with -ENODEV. Async-signal-safe.
  */
 void ioapi_bus_orphan(struct ioapi_bus *bus);
+
+/* ---- devices that come and go -------------------------------------------------------------- */
+
+/*
+ * Plugs a device in, described as for `podpci run --net`; *f is the function. It is on the bus
+ * when this returns.
+ */
+int ioapi_bus_add(struct ioapi_bus *bus, const char *net, struct ioapi_func **f, struct err *e);
+
+/*
+ * Takes a device off. One that nobody has open goes at once. The driver of an open one is asked
+ * to let go (IOAPI_IRQ_REQ is signalled) and it goes when that closes it; with force it is closed
+ * at once, as if pulled out. A function that went is not listed and its address may be given to
+ * another; the pointer stays valid as long as the bus, and each call on it fails with -ENODEV.
+ */
+int ioapi_bus_del(struct ioapi_func *f, bool force, struct err *e);
+
+/*
+ * Tells a door of both, on the thread that did it, with no lock held. `came` false: it was taken
+ * off or is to be let go.
+ */
+void ioapi_bus_watch(struct ioapi_bus *bus,
+		     void (*came)(void *ctx, struct ioapi_func *f, bool came), void *ctx);
 
 /* ---- function ------------------------------------------------------------------------------ */
 
@@ -176,5 +199,9 @@ struct ioapi_stat {
 
 /* Fills at most max rows, returns how many there are in all. Counters only grow. */
 unsigned ioapi_stats(const struct ioapi_func *f, struct ioapi_stat *rows, unsigned max);
+
+/* What a door counts of its process (traps, ...), for those who ask; as ioapi_stats(). */
+void ioapi_bus_door_stats(struct ioapi_bus *bus,
+			  unsigned (*stats)(struct ioapi_stat *rows, unsigned max));
 
 #endif

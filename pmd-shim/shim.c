@@ -101,6 +101,21 @@ static bool register_forks(void)
 	return pthread_atfork && !pthread_atfork(before_fork, after_fork, in_child);
 }
 
+/* For `podpci dev stats`. */
+static unsigned door_stats(struct ioapi_stat *rows, unsigned max)
+{
+	const struct ioapi_stat own[] = {
+		{ "traps", trap_count(TRAPS_SERVED) },
+		{ "decoder_misses", trap_count(TRAPS_UNKNOWN) },
+		{ "foreign_faults", trap_count(TRAPS_FOREIGN) },
+	};
+	const unsigned n = sizeof(own) / sizeof(own[0]);
+
+	for (unsigned i = 0; i < n && i < max; i++)
+		rows[i] = own[i];
+	return n;
+}
+
 static void open_bus(void)
 {
 	static bool registered;
@@ -115,6 +130,8 @@ static void open_bus(void)
 	else if (ioapi_bus_open(&bus, config_path(), &e) < 0)
 		log_error(NULL, "no simulated devices in this process: %s", e.msg);
 	else
+		ioapi_bus_door_stats(bus, door_stats);
+	if (bus)
 		__atomic_store_n(&the_bus, bus, __ATOMIC_RELEASE);
 }
 

@@ -18,6 +18,7 @@ struct err;
 
 int cmd_run(int argc, char **argv);
 int cmd_sysfs(int argc, char **argv);
+int cmd_dev(int argc, char **argv);
 int cmd_switch(int argc, char **argv);
 int cmd_doctor(int argc, char **argv);
 

@@ -147,9 +147,10 @@ static int path_parse(const struct key *k, const char *text, void *at, struct er
 	if (text[0] == ' ' || text[len - 1] == ' ')
 		return err_set(e, -EINVAL, "%s: must not begin or end with a blank", k->name);
 	if (len >= k->size)
-		return err_set(e, -ENAMETOOLONG,
-			       "%s=%s: is %zu bytes long, the path of a socket may have %zu",
-			       k->name, text, len, k->size - 1);
+		return err_set(e, -ENAMETOOLONG, "%s=%s: is %zu bytes long, %s may have "
+			       "%zu", k->name, text, len,
+			       k->size == VHOST_SOCKET_MAX ? "the path of a socket" : k->law,
+			       k->size - 1);
 	memcpy(at, text, len + 1);
 	return 0;
 }
@@ -274,8 +275,8 @@ static const struct key net_keys[] = {
 	  &bdf, NET(bdf), 0, 0, "a PCI address such as 0000:00:04.0" },
 	{ "mac", "station address; default derived from host name, id and socket",
 	  &mac, NET(mac), 0, 0, "a unicast address such as 52:54:00:12:34:56" },
-	{ "queues", "queue pairs, 1 to 127; default 1",
-	  &number, NET(pairs), 1, CONFIG_PAIRS_MAX, "a number from 1 to 127" },
+	{ "queues", "queue pairs, 1 to 128; default 1",
+	  &number, NET(pairs), 1, CONFIG_PAIRS_MAX, "a number from 1 to 128" },
 	{ "queue-size", "descriptors a queue, power of two, 64 to 32768; default 256",
 	  &power, NET(queue_size), 64, 32768, "a power of two from 64 to 32768" },
 	{ "mode", "modern, transitional or legacy; default modern",
@@ -297,6 +298,10 @@ static const struct key option_keys[] = {
 	  &flag, OPT(coalesce), 0, 0, "on or off" },
 	{ "pagemap", "answer /proc/self/pagemap with virtual frame numbers; default on",
 	  &flag, OPT(pagemap), 0, 0, "on or off" },
+	{ "ctl", "directory for the socket of `podpci dev', or off; default /run/podpci/dev",
+	  &path, OPT(ctl), 0, 0, "a directory or off" },
+	{ "trace", "file that gets a line for each register access and message; default none",
+	  &path, OPT(trace), 0, 0, "a file" },
 };
 
 const char *config_help(unsigned i, const char **key_name)
@@ -318,7 +323,7 @@ const char *config_option_help(unsigned i, const char **key_name)
 int config_flag(const struct config *c, const char *option)
 {
 	for (unsigned i = 0; i < ARRAY_SIZE(option_keys); i++)
-		if (!strcmp(option_keys[i].name, option))
+		if (!strcmp(option_keys[i].name, option) && option_keys[i].kind == &flag)
 			return *(const bool *)((const char *)c + option_keys[i].off);
 	return -ENOENT;
 }
@@ -438,7 +443,8 @@ int config_format(const struct config *c, char *buf, unsigned len)
 	for (unsigned k = 0; k < ARRAY_SIZE(option_keys); k++) {
 		const struct key *key = &option_keys[k];
 
-		key->kind->print(key, (const char *)c + key->off, item, sizeof(item));
+		if (key->kind->print(key, (const char *)c + key->off, item, sizeof(item)) <= 0)
+			continue;
 		put(&w, "option ");
 		put(&w, item);
 		put(&w, "\n");

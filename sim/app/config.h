@@ -16,7 +16,7 @@
 #include "sim/vhost/vhost.h"
 
 #define CONFIG_NETS_MAX 32
-#define CONFIG_PAIRS_MAX 127	/* 2 * 127 data rings + control below ring index 256 */
+#define CONFIG_PAIRS_MAX 128	/* 2 * 128 data rings have numbers of 8 bits */
 #define CONFIG_PATH "/sys/bus/pci/podpci.conf"	/* inside the container, see sysfs.h */
 
 struct err;
@@ -44,6 +44,8 @@ struct config {
 	bool coalesce;			/* answer hugepage files with one file */
 	bool sockets_later;		/* they are filled in, then finished again */
 	bool pagemap;			/* answer /proc/self/pagemap with VFN for PFN */
+	char ctl[96];			/* directory of control sockets; "": default, "off": none */
+	char trace[256];		/* file all accesses are written to; "": none */
 };
 
 void config_init(struct config *c);			/* defaults, no devices */

@@ -22,6 +22,7 @@ static const struct verb {
 } verbs[] = {
 	{ "run", NULL, "run a command on a simulated PCI bus", cmd_run },
 	{ "sysfs", NULL, "render the bus into a directory, for container engines", cmd_sysfs },
+	{ "dev", NULL, "look at devices that are in use, trace, add and remove them", cmd_dev },
 	{ "switch", NULL, "manage the node's switch, podpci-switch", cmd_switch },
 	{ "doctor", NULL, "say why no packets flow, and what to do", cmd_doctor },
 	{ "help", "--help", "this list; `podpci VERB --help' says more", cmd_help },

@@ -1,19 +1,80 @@
 // SPDX-License-Identifier: Apache-2.0
 // sim.c - the composition root: a configuration becomes a bus with devices on it.
 //
-// The only place that knows every layer. It holds no state: the bus owns the configuration it
-// was made from.
+// The only place that knows every layer. It holds no state: the bus owns what is kept here.
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "include/ioapi.h"
 #include "sim/app/config.h"
+#include "sim/app/dev.h"
 #include "sim/app/sim.h"
 #include "sim/bus/pci.h"
 #include "sim/core/err.h"
 #include "sim/core/fault.h"
+#include "sim/core/fd.h"
+#include "sim/core/log.h"
+#include "sim/core/sys.h"
+#include "sim/core/trace.h"
 #include "sim/virtio/net.h"
+
+/* What the bus keeps for us. */
+struct sim {
+	struct config   config;
+	struct dev_ctl *ctl;		/* NULL: nobody is served */
+	bool            tracing;	/* atomic: the file of option trace= was opened */
+	void          (*came)(void *ctx, struct ioapi_func *f, bool came);
+	void           *came_ctx;
+	unsigned      (*door_stats)(struct ioapi_stat *rows, unsigned max);
+};
+
+static void trace_open(struct ioapi_bus *bus, const char *path)
+{
+	long fd = sys_call(SYS_open, path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+
+	if (fd >= 0)
+		fd = fd_keep((int)fd);
+	if (fd >= 0) {
+		trace_to(pci_bus_trace(bus), (int)fd);
+		pci_bus_tell_memory(bus);
+	} else {
+		log_warn(NULL, "trace=%s: cannot be written (errno %ld)", path, -fd);
+	}
+}
+
+/* Looking at a bus leaves no traces in the world; driving a device does. */
+static void on_opened(void *owner, struct ioapi_func *f)
+{
+	struct sim *s = owner;
+
+	if (s->config.trace[0] && !__atomic_exchange_n(&s->tracing, true, __ATOMIC_RELAXED))
+		trace_open(pci_func_bus(f), s->config.trace);
+	dev_ctl_open(s->ctl);
+}
+
+static void on_closed(void *owner, struct ioapi_func *f)
+{
+	struct sim *s = owner;
+
+	dev_ctl_close(s->ctl);
+}
+
+static void on_orphan(void *owner)
+{
+	struct sim *s = owner;
+
+	dev_ctl_orphan(s->ctl);
+}
+
+static void on_free(void *owner)
+{
+	struct sim *s = owner;
+
+	dev_ctl_free(s->ctl);
+	free(s);
+}
 
 static int net_add(struct ioapi_bus *bus, const struct net_config *n, struct err *e)
 {
@@ -50,17 +111,18 @@ int sim_new(struct ioapi_bus **out, const struct config *c, struct err *e)
 int sim_new_in(struct ioapi_bus **out, const struct config *c, const struct loop_world *w,
 	       struct err *e)
 {
-	struct config *kept = fault_zalloc(sizeof(*kept));
+	struct sim *s = fault_zalloc(sizeof(*s));
+	struct pci_bus_owner owner = { s, on_opened, on_closed, on_orphan, on_free };
 	struct ioapi_bus *bus = NULL;
 	int rc;
 
-	rc = kept ? pci_bus_new_in(&bus, w) : -ENOMEM;
+	rc = s ? pci_bus_new_in(&bus, w) : -ENOMEM;
 	if (rc) {
-		free(kept);
+		free(s);
 		return err_set(e, rc, "bus: %s", strerror(-rc));
 	}
-	*kept = *c;
-	pci_bus_set_owner(bus, kept, free);
+	s->config = *c;
+	pci_bus_set_owner(bus, &owner);
 	for (unsigned i = 0; i < c->nets; i++) {
 		rc = net_add(bus, &c->net[i], e);
 		if (rc)
@@ -73,19 +135,114 @@ fail:
 	return rc;
 }
 
+struct config *sim_config(const struct ioapi_bus *bus)
+{
+	struct sim *s = pci_bus_owner(bus);
+
+	return &s->config;
+}
+
+/* ---- for doors ----------------------------------------------------------------------------- */
+
 int ioapi_bus_open(struct ioapi_bus **bus, const char *config_path, struct err *e)
 {
 	struct config c;
+	struct sim *s;
 	int rc;
 
 	config_init(&c);
 	rc = config_load(&c, config_path, e);
 	if (!rc)
 		rc = config_finish(&c, e);
-	return rc ? rc : sim_new(bus, &c, e);
+	if (!rc)
+		rc = sim_new(bus, &c, e);
+	if (rc)
+		return rc;
+	s = pci_bus_owner(*bus);
+	if (strcmp(c.ctl, "off"))
+		s->ctl = dev_ctl_new(*bus);
+	return 0;
 }
 
 int ioapi_bus_flag(const struct ioapi_bus *bus, const char *name)
 {
-	return config_flag(pci_bus_owner(bus), name);
+	return config_flag(sim_config(bus), name);
+}
+
+int ioapi_bus_add(struct ioapi_bus *bus, const char *net, struct ioapi_func **f, struct err *e)
+{
+	struct sim *s = pci_bus_owner(bus);
+	struct config *c = fault_zalloc(sizeof(*c));
+	const struct net_config *n;
+	int rc;
+
+	if (!c)
+		return err_set(e, -ENOMEM, "out of memory");
+	*c = s->config;
+	rc = config_add_net(c, net, e);
+	if (!rc)
+		rc = config_finish(c, e);
+	n = rc ? NULL : &c->net[c->nets - 1];
+	if (n)
+		rc = net_add(bus, n, e);
+	if (!rc) {
+		*f = ioapi_bus_find(bus, n->bdf);
+		s->config = *c;
+		if (s->came)
+			s->came(s->came_ctx, *f, true);
+	}
+	free(c);
+	return rc;
+}
+
+/* Its line of the configuration goes at once: the address is taken until the driver lets go. */
+static void forget(struct config *c, const char *id)
+{
+	for (unsigned i = 0; i < c->nets; i++) {
+		if (strcmp(c->net[i].id, id))
+			continue;
+		c->nets--;
+		memmove(&c->net[i], &c->net[i + 1], (c->nets - i) * sizeof(c->net[0]));
+		return;
+	}
+}
+
+int ioapi_bus_del(struct ioapi_func *f, bool force, struct err *e)
+{
+	struct ioapi_bus *bus = pci_func_bus(f);
+	struct sim *s = pci_bus_owner(bus);
+	struct ioapi_ident ident;
+	int rc = pci_func_remove(f, force, e);
+
+	if (rc)
+		return rc;
+	ioapi_ident(f, &ident);
+	forget(&s->config, ident.id);
+	if (s->came)
+		s->came(s->came_ctx, f, false);
+	return 0;
+}
+
+void ioapi_bus_watch(struct ioapi_bus *bus,
+		     void (*came)(void *ctx, struct ioapi_func *f, bool came), void *ctx)
+{
+	struct sim *s = pci_bus_owner(bus);
+
+	s->came = came;
+	s->came_ctx = ctx;
+}
+
+void ioapi_bus_door_stats(struct ioapi_bus *bus,
+			  unsigned (*stats)(struct ioapi_stat *rows, unsigned max))
+{
+	struct sim *s = pci_bus_owner(bus);
+
+	s->door_stats = stats;
+}
+
+unsigned sim_door_stats(const struct ioapi_bus *bus, struct ioapi_stat *rows, unsigned max)
+{
+	struct sim *s = pci_bus_owner(bus);
+
+	return s->door_stats ? s->door_stats(rows, max) : 0;
 }

@@ -3,7 +3,8 @@
 #ifndef SIM_APP_SIM_H
 #define SIM_APP_SIM_H
 
-struct config;
+#include "sim/app/config.h"
+
 struct err;
 struct ioapi_bus;
 struct loop_world;
@@ -13,5 +14,12 @@ int sim_new(struct ioapi_bus **bus, const struct config *c, struct err *e);
 /* In a world of its own (sim/core/loop.h). */
 int sim_new_in(struct ioapi_bus **bus, const struct config *c, const struct loop_world *w,
 	       struct err *e);
+
+/* The configuration the bus was made from, with what was added since. */
+struct config *sim_config(const struct ioapi_bus *bus);
+
+/* What the doors count of this process; at most max rows, how many there are. */
+struct ioapi_stat;
+unsigned sim_door_stats(const struct ioapi_bus *bus, struct ioapi_stat *rows, unsigned max);
 
 #endif

@@ -35,6 +35,36 @@ void cfg_put(uint8_t *bytes, unsigned off, unsigned size, uint64_t val)
 		bytes[off + i] = (uint8_t)(val >> (8 * i));
 }
 
+/* What the header's bytes are called, for traces. */
+static const struct { uint8_t off, size; const char *name; } header_names[] = {
+	{ PCI_VENDOR_ID, 2, "vendor" },		{ PCI_DEVICE_ID, 2, "device" },
+	{ PCI_COMMAND, 2, "command" },		{ PCI_STATUS, 2, "status" },
+	{ PCI_REVISION_ID, 1, "revision" },	{ PCI_CLASS_PROG, 3, "class" },
+	{ PCI_CACHE_LINE_SIZE, 1, "cache_line" }, { PCI_LATENCY_TIMER, 1, "latency" },
+	{ PCI_HEADER_TYPE, 1, "header_type" },	{ PCI_BASE_ADDRESS_0, 4, "bar0" },
+	{ PCI_BASE_ADDRESS_1, 4, "bar1" },	{ PCI_BASE_ADDRESS_2, 4, "bar2" },
+	{ PCI_BASE_ADDRESS_3, 4, "bar3" },	{ PCI_BASE_ADDRESS_4, 4, "bar4" },
+	{ PCI_BASE_ADDRESS_5, 4, "bar5" },	{ PCI_SUBSYSTEM_VENDOR_ID, 2, "subsys_vendor" },
+	{ PCI_SUBSYSTEM_ID, 2, "subsys_device" }, { PCI_ROM_ADDRESS, 4, "rom" },
+	{ PCI_CAPABILITY_LIST, 1, "capabilities" }, { PCI_INTERRUPT_LINE, 1, "interrupt_line" },
+	{ PCI_INTERRUPT_PIN, 1, "interrupt_pin" },
+};
+
+const char *cfg_name(const struct ioapi_func *f, uint64_t off, const char **block)
+{
+	const char *name = NULL;
+
+	*block = "pci";
+	for (unsigned i = 0; i < sizeof(header_names) / sizeof(header_names[0]); i++)
+		if (touches((unsigned)off, 1, header_names[i].off, header_names[i].size))
+			return header_names[i].name;
+	for (unsigned i = 0; i < f->caps && off < CFG_BYTES; i++)
+		if (off >= f->cap_off[i])
+			name = f->cfg[f->cap_off[i]] == PCI_CAP_ID_MSIX ? "cap.msix" :
+			       f->cfg[f->cap_off[i]] == PCI_CAP_ID_VNDR ? "cap.vendor" : "cap";
+	return name;
+}
+
 void cfg_build(struct ioapi_func *f)
 {
 	uint8_t *c = f->power_on;

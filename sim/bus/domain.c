@@ -227,6 +227,16 @@ static int map_pieces(struct ioapi_domain *d, const struct ioapi_dma *pieces, un
 	return rc;
 }
 
+/* As one range, which a mapping is. */
+static void tell_pieces(struct ioapi_domain *d, const struct ioapi_dma *pieces, unsigned n, int rc)
+{
+	uint64_t bytes = 0;
+
+	for (unsigned i = 0; i < n; i++)
+		bytes += pieces[i].size;
+	tell_event(d->bus, "dma", TRACE_MAP, n ? pieces[0].iova : 0, 0, bytes, rc);
+}
+
 int ioapi_dma_map(struct ioapi_domain *d, const struct ioapi_dma *pieces, unsigned n)
 {
 	int rc;
@@ -246,6 +256,7 @@ int ioapi_dma_map(struct ioapi_domain *d, const struct ioapi_dma *pieces, unsign
 	}
 	if (rc)
 		space_reap(d->space);
+	tell_pieces(d, pieces, n, rc);
 	lock_drop(&d->lock);
 	return rc;
 }
@@ -268,6 +279,7 @@ int ioapi_dma_unmap(struct ioapi_domain *d, uint64_t iova, uint64_t size, uint64
 		tell(d);	/* a model that cannot follow has cut its back-end off */
 		space_reap(d->space);
 	}
+	tell_event(d->bus, "dma", TRACE_UNMAP, iova, 0, size, 0);
 	lock_drop(&d->lock);
 	*unmapped = taken;
 	return 0;

@@ -13,11 +13,13 @@
 
 #include "sim/bus/pci.h"
 #include "sim/core/lock.h"
+#include "sim/core/trace.h"
 
 #define CFG_BYTES     256
 #define CFG_HOOKS_MAX 8
 #define BARS          6
 #define BUS_FUNCS_MAX 256
+#define BUS_EVER_MAX  512	/* functions in a bus's life: what went stays as a stub */
 
 /* What an access needs: the bits of struct ioapi_func's gate. */
 #define GATE_OPEN (1u << 0)
@@ -67,11 +69,14 @@ struct ioapi_func {
 	const struct pci_model_ops *ops;
 	void             *dev;
 	bool              realized;
+	bool              leaving;	/* to go once its driver closes it */
+	struct ioapi_func *next_gone;	/* bus lock */
 
 	struct lock       lock;
 	uint32_t          gate;		/* GATE_*; written under the lock, read without it */
 	uint32_t          in_flight;	/* unlocked accesses under way */
 	uint64_t          refused;	/* accesses that changed nothing */
+	uint64_t          reads, writes;
 
 	uint8_t           cfg[CFG_BYTES], power_on[CFG_BYTES], writable[CFG_BYTES];
 	unsigned          cap_next;	/* first free byte for a capability */
@@ -105,8 +110,10 @@ struct ioapi_bus {
 	struct lock          lock;	/* the two lists; innermost but for the loop's */
 	bool                 dead;	/* the forked copy */
 	struct loop         *loop;
-	void                *owner;	/* the composer's, see pci_bus_set_owner() */
-	void               (*owner_free)(void *owner);
+	struct trace        *trace;
+	struct pci_bus_owner owner;	/* the composer */
+	unsigned             ever;	/* functions made */
+	struct ioapi_func   *gone;	/* taken off; doors may still name them */
 	struct ioapi_domain *domains;
 	unsigned             funcs;
 	struct ioapi_func   *func[BUS_FUNCS_MAX];	/* by address; also the unrealized */
@@ -116,6 +123,9 @@ static inline bool touches(unsigned off, unsigned size, unsigned at, unsigned le
 {
 	return off < at + len && at < off + size;
 }
+
+/* pci.c */
+void func_go(struct ioapi_func *f);		/* closed and leaving: off the bus */
 
 uint16_t cfg_u16(const uint8_t *bytes, unsigned off);
 uint32_t cfg_u32(const uint8_t *bytes, unsigned off);
@@ -149,6 +159,13 @@ void intx_update(struct ioapi_func *f);		/* something it depends on has changed 
 void irq_drop(struct ioapi_func *f);
 int  irq_set(struct ioapi_func *f, unsigned index, unsigned start, unsigned count,
 	     const int *fds);
+
+/* tell.c */
+void tell_access(struct ioapi_func *f, enum trace_kind kind, unsigned region, uint64_t off,
+		 unsigned size, uint64_t val, int rc);
+void tell_event(struct ioapi_bus *bus, const char *who, enum trace_kind kind, uint64_t off,
+		uint32_t size, uint64_t val, int rc);
+const char *cfg_name(const struct ioapi_func *f, uint64_t off, const char **block);
 
 /* domain.c */
 int  domain_lock_both(struct ioapi_func *f, struct ioapi_domain **locked);

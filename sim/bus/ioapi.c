@@ -51,7 +51,7 @@ static int open_locked(struct ioapi_func *f, struct err *e)
 {
 	int rc;
 
-	if (!f->realized || f->bus->dead)
+	if (f->leaving || !f->realized || f->bus->dead)
 		return err_set(e, -ENODEV, "%s: no such device in this process", f->bdf);
 	if (f->gate)
 		return err_set(e, -EBUSY, "%s: the device is in use", f->bdf);
@@ -88,7 +88,12 @@ int ioapi_open(struct ioapi_func *f, struct err *e)
 	lock_drop(&f->lock);
 	if (rc && opened)
 		ioapi_close(f);
-	return rc;
+	if (rc)
+		return rc;
+	if (f->bus->owner.opened)
+		f->bus->owner.opened(f->bus->owner.owner, f);
+	tell_event(f->bus, f->ident.id, TRACE_OPEN, 0, 0, 0, 0);
+	return 0;
 }
 
 /*
@@ -98,10 +103,13 @@ int ioapi_open(struct ioapi_func *f, struct err *e)
 void ioapi_close(struct ioapi_func *f)
 {
 	struct ioapi_domain *d;
+	bool left, closed;
 
 	if (f->bus->dead || domain_lock_both(f, &d))
 		return;
-	if (f->gate & GATE_OPEN) {
+	closed = f->gate & GATE_OPEN;
+	if (closed) {
+		tell_event(f->bus, f->ident.id, TRACE_CLOSE, 0, 0, 0, 0);
 		__atomic_store_n(&f->gate, GATE_CLOSING, __ATOMIC_SEQ_CST);
 		lock_drop(&f->lock);
 		bar_drain(f);
@@ -114,7 +122,12 @@ void ioapi_close(struct ioapi_func *f)
 	} else if (!f->gate) {
 		domain_detach(f);
 	}
+	left = f->leaving && !f->gate;
 	domain_unlock_both(f, d);
+	if (left)
+		func_go(f);
+	if (closed && f->bus->owner.closed)
+		f->bus->owner.closed(f->bus->owner.owner, f);
 }
 
 /*
@@ -130,6 +143,7 @@ int ioapi_reset(struct ioapi_func *f)
 	if (!(f->gate & GATE_OPEN)) {
 		rc = -ENODEV;
 	} else {
+		tell_event(f->bus, f->ident.id, TRACE_RESET, 0, 0, 0, 0);
 		f->ops->reset(f->dev);
 		msix_forget_pending(f);
 		f->intx_level = false;
@@ -180,16 +194,24 @@ int ioapi_read(struct ioapi_func *f, unsigned region, uint64_t off, unsigned siz
 		rc = access_config(f, off, size, false, val);
 	else
 		rc = -ENXIO;
-	if (__builtin_expect(!rc, 1))
-		return 0;
-	*val = UINT64_MAX;
-	return refuse(f, rc);
+	if (__builtin_expect(rc != 0, 0)) {
+		*val = UINT64_MAX;
+		refuse(f, rc);
+	}
+	__atomic_add_fetch(&f->reads, 1, __ATOMIC_RELAXED);
+	if (trace_wanted(f->bus->trace))
+		tell_access(f, TRACE_READ, region, off, size, *val, rc);
+	return rc;
 }
 
 int ioapi_write(struct ioapi_func *f, unsigned region, uint64_t off, unsigned size, uint64_t val)
 {
 	int rc = -EINVAL;
 
+	__atomic_add_fetch(&f->writes, 1, __ATOMIC_RELAXED);
+	/* Before what it causes, so that a trace reads in order. */
+	if (trace_wanted(f->bus->trace))
+		tell_access(f, TRACE_WRITE, region, off, size, val, 0);
 	if (!width_ok(size))
 		;
 	else if (region < BARS)
@@ -198,7 +220,11 @@ int ioapi_write(struct ioapi_func *f, unsigned region, uint64_t off, unsigned si
 		rc = access_config(f, off, size, true, &val);
 	else
 		rc = -ENXIO;
-	return __builtin_expect(!rc, 1) ? 0 : refuse(f, rc);
+	if (__builtin_expect(!rc, 1))
+		return 0;
+	if (trace_wanted(f->bus->trace))
+		tell_access(f, TRACE_REFUSED, region, off, size, val, rc);
+	return refuse(f, rc);
 }
 
 int ioapi_irq_set(struct ioapi_func *f, unsigned index, unsigned start, unsigned count,
@@ -210,6 +236,7 @@ int ioapi_irq_set(struct ioapi_func *f, unsigned index, unsigned start, unsigned
 		return rc;
 	rc = f->gate & GATE_OPEN ? irq_set(f, index, start, count, fds) : -ENODEV;
 	lock_drop(&f->lock);
+	tell_event(f->bus, f->ident.id, TRACE_IRQ, index, start, count, rc);
 	return rc;
 }
 
@@ -218,19 +245,21 @@ int ioapi_irq_set(struct ioapi_func *f, unsigned index, unsigned start, unsigned
 unsigned ioapi_stats(const struct ioapi_func *cf, struct ioapi_stat *rows, unsigned max)
 {
 	struct ioapi_func *f = (struct ioapi_func *)(uintptr_t)cf;	/* for its lock */
-	unsigned n = 1;
+	const struct ioapi_stat own[] = {
+		{ "register_reads", __atomic_load_n(&f->reads, __ATOMIC_RELAXED) },
+		{ "register_writes", __atomic_load_n(&f->writes, __ATOMIC_RELAXED) },
+		{ "bus_refused", __atomic_load_n(&f->refused, __ATOMIC_RELAXED) },
+	};
+	const unsigned own_n = sizeof(own) / sizeof(own[0]);
+	unsigned n = own_n;
 
 	if (lock_take(&f->lock))
 		return 0;
-	if (max) {
-		rows[0] = (struct ioapi_stat){
-			"bus_refused", __atomic_load_n(&f->refused, __ATOMIC_RELAXED),
-		};
-		rows++;
-		max--;
-	}
+	for (unsigned i = 0; i < own_n && i < max; i++)
+		rows[i] = own[i];
 	if (!f->bus->dead)
-		n += f->ops->stats(f->dev, rows, max);
+		n += f->ops->stats(f->dev, max > own_n ? rows + own_n : NULL,
+				   max > own_n ? max - own_n : 0);
 	lock_drop(&f->lock);
 	return n;
 }

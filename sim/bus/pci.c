@@ -9,6 +9,7 @@
 #include "sim/bus/internal.h"
 #include "sim/core/err.h"
 #include "sim/core/fault.h"
+#include "sim/core/fd.h"
 
 #define SLOT_FIRST 4	/* on bus 0: below are what a machine has of its own */
 
@@ -25,7 +26,10 @@ int pci_bus_new_in(struct ioapi_bus **out, const struct loop_world *w)
 	if (!bus)
 		return -ENOMEM;
 	rc = loop_new_in(&bus->loop, w);
+	if (!rc)
+		rc = trace_new(&bus->trace);
 	if (rc) {
+		loop_free(bus->loop);
 		free(bus);
 		return rc;
 	}
@@ -38,15 +42,20 @@ struct loop *pci_bus_loop(struct ioapi_bus *bus)
 	return bus->loop;
 }
 
-void pci_bus_set_owner(struct ioapi_bus *bus, void *owner, void (*owner_free)(void *owner))
+struct trace *pci_bus_trace(struct ioapi_bus *bus)
 {
-	bus->owner = owner;
-	bus->owner_free = owner_free;
+	return bus->trace;
+}
+
+void pci_bus_set_owner(struct ioapi_bus *bus, const struct pci_bus_owner *o)
+{
+	assert(o->opened && o->closed && o->orphan && o->free);
+	bus->owner = *o;
 }
 
 void *pci_bus_owner(const struct ioapi_bus *bus)
 {
-	return bus->owner;
+	return bus->owner.owner;
 }
 
 /* ---- addresses ----------------------------------------------------------------------------- */
@@ -116,7 +125,7 @@ static int insert(struct ioapi_bus *bus, struct ioapi_func *f, const char *bdf, 
 {
 	unsigned at;
 
-	if (bus->funcs == BUS_FUNCS_MAX)
+	if (bus->funcs == BUS_FUNCS_MAX || bus->ever == BUS_EVER_MAX)
 		return err_set(e, -ENOSPC, "%s: the bus is full", f->ident.id);
 	if (!bdf)
 		f->address = address_next(bus);
@@ -130,6 +139,7 @@ static int insert(struct ioapi_bus *bus, struct ioapi_func *f, const char *bdf, 
 	memmove(&bus->func[at + 1], &bus->func[at], (bus->funcs - at) * sizeof(bus->func[0]));
 	bus->func[at] = f;
 	bus->funcs++;
+	bus->ever++;
 	return 0;
 }
 
@@ -185,21 +195,85 @@ static void destroy(struct ioapi_func *f)
 	free(f);
 }
 
+/* Bus locked. */
+static void unlist(struct ioapi_bus *bus, const struct ioapi_func *f)
+{
+	unsigned at = place(bus, f->address);
+
+	assert(bus->func[at] == f);
+	bus->funcs--;
+	memmove(&bus->func[at], &bus->func[at + 1], (bus->funcs - at) * sizeof(bus->func[0]));
+}
+
 void pci_func_free(struct ioapi_func *f)
 {
 	struct ioapi_bus *bus;
-	unsigned at;
 
 	if (!f)
 		return;
 	assert(!f->realized);
 	bus = f->bus;
 	lock_take(&bus->lock);
-	at = place(bus, f->address);
-	bus->funcs--;
-	memmove(&bus->func[at], &bus->func[at + 1], (bus->funcs - at) * sizeof(bus->func[0]));
+	unlist(bus, f);
 	lock_drop(&bus->lock);
 	destroy(f);
+}
+
+/* A stub of it stays: sources of the loop live in the model, and doors hold the pointer. */
+void func_go(struct ioapi_func *f)
+{
+	struct ioapi_bus *bus = f->bus;
+
+	lock_take(&bus->lock);
+	if (f->realized) {
+		unlist(bus, f);
+		f->realized = false;
+		f->next_gone = bus->gone;
+		bus->gone = f;
+	}
+	lock_drop(&bus->lock);
+}
+
+int pci_func_remove(struct ioapi_func *f, bool force, struct err *e)
+{
+	bool open;
+	int rc = lock_take(&f->lock);
+
+	if (rc)
+		return err_set(e, rc, "%s: removed from inside itself", f->bdf);
+	open = f->gate;
+	if (!f->realized || f->bus->dead)
+		rc = err_set(e, -ENODEV, "%s: there is no such device any more", f->bdf);
+	else
+		f->leaving = true;
+	if (!rc && open)
+		fd_signal(f->req_fd);
+	lock_drop(&f->lock);
+	if (!rc && open && force)
+		ioapi_close(f);		/* which lets it go */
+	else if (!rc && !open)
+		func_go(f);
+	return rc;
+}
+
+struct ioapi_bus *pci_func_bus(const struct ioapi_func *f)
+{
+	return f->bus;
+}
+
+bool pci_func_is_open(const struct ioapi_func *f)
+{
+	return __atomic_load_n(&f->gate, __ATOMIC_RELAXED) & GATE_OPEN;
+}
+
+bool pci_func_is_leaving(const struct ioapi_func *f)
+{
+	return f->leaving;
+}
+
+void *pci_func_model(const struct ioapi_func *f, const struct pci_model_ops *ops)
+{
+	return f->ops == ops ? f->dev : NULL;
 }
 
 struct lock *pci_func_lock(struct ioapi_func *f)
@@ -218,40 +292,55 @@ void ioapi_bus_close(struct ioapi_bus *bus)
 {
 	if (!bus)
 		return;
-	for (unsigned i = 0; i < bus->funcs; i++)
+	/* From the last on: one that is leaving takes itself off the list. */
+	for (unsigned i = bus->funcs; i-- > 0;)
 		ioapi_close(bus->func[i]);
 	/* Sources live in the models: no callback may be on its way when those go. */
 	loop_stop(bus->loop);
 	for (unsigned i = 0; i < bus->funcs; i++) {
-		struct ioapi_func *f = bus->func[i];
+		if (bus->func[i]->realized)
+			bus->func[i]->ops->free(bus->func[i]->dev);
+		destroy(bus->func[i]);
+	}
+	while (bus->gone) {
+		struct ioapi_func *f = bus->gone;
 
-		if (f->realized)
-			f->ops->free(f->dev);
+		bus->gone = f->next_gone;
+		f->ops->free(f->dev);
 		destroy(f);
 	}
 	domains_forget(bus);
 	loop_free(bus->loop);
-	if (bus->owner)
-		bus->owner_free(bus->owner);
+	trace_free(bus->trace);
+	if (bus->owner.free)
+		bus->owner.free(bus->owner.owner);
 	free(bus);
+}
+
+/* Of one function, listed or gone. */
+static void orphan(struct ioapi_func *f, bool has_model)
+{
+	f->lock = (struct lock){ 0 };
+	f->gate = 0;
+	f->in_flight = 0;
+	f->domain = NULL;
+	if (has_model)
+		f->ops->orphan(f->dev);
+	irq_drop(f);
 }
 
 void ioapi_bus_orphan(struct ioapi_bus *bus)
 {
 	bus->dead = true;
 	bus->lock = (struct lock){ 0 };
-	for (unsigned i = 0; i < bus->funcs; i++) {
-		struct ioapi_func *f = bus->func[i];
-
-		f->lock = (struct lock){ 0 };
-		f->gate = 0;
-		f->in_flight = 0;
-		f->domain = NULL;
-		if (f->realized)
-			f->ops->orphan(f->dev);
-		irq_drop(f);
-	}
+	for (unsigned i = 0; i < bus->funcs; i++)
+		orphan(bus->func[i], bus->func[i]->realized);
+	for (struct ioapi_func *f = bus->gone; f; f = f->next_gone)
+		orphan(f, true);
 	domains_orphan(bus);
+	trace_orphan(bus->trace);
+	if (bus->owner.orphan)
+		bus->owner.orphan(bus->owner.owner);
 	loop_orphan(bus->loop);
 }
 

@@ -67,8 +67,23 @@ int  pci_bus_new(struct ioapi_bus **bus);	/* ioapi_bus_close() frees it */
 /* In a world of its own (sim/core/loop.h). */
 int  pci_bus_new_in(struct ioapi_bus **bus, const struct loop_world *w);
 struct loop *pci_bus_loop(struct ioapi_bus *bus);
-/* What whoever composed the bus keeps with it; freed last by ioapi_bus_close(). */
-void  pci_bus_set_owner(struct ioapi_bus *bus, void *owner, void (*owner_free)(void *owner));
+struct trace *pci_bus_trace(struct ioapi_bus *bus);
+/* Traces the memory that was lent before somebody followed, as if it were lent now. */
+void pci_bus_tell_memory(struct ioapi_bus *bus);
+
+/*
+ * Whoever composed the bus. opened, closed: a driver has a function now, or has it no longer; no
+ * lock is held. orphan: as ioapi_bus_orphan(). free: the last thing of all, when there is no loop
+ * any more.
+ */
+struct pci_bus_owner {
+	void  *owner;
+	void (*opened)(void *owner, struct ioapi_func *f);
+	void (*closed)(void *owner, struct ioapi_func *f);
+	void (*orphan)(void *owner);
+	void (*free)(void *owner);
+};
+void  pci_bus_set_owner(struct ioapi_bus *bus, const struct pci_bus_owner *o);
 void *pci_bus_owner(const struct ioapi_bus *bus);
 
 /*
@@ -80,6 +95,18 @@ int  pci_func_new(struct ioapi_bus *bus, const char *bdf, const struct pci_ident
 /* Seals and publishes. Before it (or when it failed), pci_func_free() undoes pci_func_new(). */
 int  pci_func_realize(struct ioapi_func *f, struct err *e);
 void pci_func_free(struct ioapi_func *f);
+/*
+ * Takes a realized function off the bus. One that is not open goes at once. The driver of an open
+ * one is asked to let go (IOAPI_IRQ_REQ), and it goes when that closes it; with force it is
+ * closed here, as if pulled out of its slot. What it was stays allocated until the bus closes:
+ * every call on it fails with -ENODEV. No lock may be held.
+ */
+int  pci_func_remove(struct ioapi_func *f, bool force, struct err *e);
+struct ioapi_bus *pci_func_bus(const struct ioapi_func *f);
+bool pci_func_is_open(const struct ioapi_func *f);
+bool pci_func_is_leaving(const struct ioapi_func *f);
+/* The model, if these are its ops; else NULL. */
+void *pci_func_model(const struct ioapi_func *f, const struct pci_model_ops *ops);
 
 struct lock *pci_func_lock(struct ioapi_func *f);
 struct space *pci_func_space(struct ioapi_func *f);	/* NULL when detached; lock held */
@@ -114,6 +141,7 @@ struct pci_window {
 	int (*write)(void *dev, uint64_t off, unsigned size, uint64_t val);
 	uint64_t             len;	/* of the window when map is NULL */
 	const char          *name;	/* NULL: the map's */
+	const struct regmap *names;	/* of registers that read and write serve; may be NULL */
 	/* Called without the function's lock, between open and close only: what it touches must
 	 * stay valid in between (a kick eventfd stays open over resets). Cannot be moved. */
 	bool                 unlocked;
@@ -149,6 +177,18 @@ struct pci_cfg_hook {
 void pci_cfg_hook_add(struct ioapi_func *f, const struct pci_cfg_hook *h);
 /* The live byte array (lock held), for hooks. */
 uint8_t *pci_cfg_bytes(struct ioapi_func *f);
+
+/* A register as an onlooker sees it. */
+struct pci_reg_view {
+	const char *block, *name;
+	const char *const *bits;	/* as in struct reg; may be NULL */
+	unsigned    bar, size;
+	uint64_t    off;		/* in the BAR */
+	bool        shown;		/* false: reading it would change something */
+	uint64_t    val;
+};
+/* At most max rows; how many there are. Takes the function's lock. */
+unsigned pci_func_regs(struct ioapi_func *f, struct pci_reg_view *rows, unsigned max);
 
 /* A BAR access by the function itself: the virtio PCI_CFG window. Lock held; as ioapi_read(). */
 int pci_bar_access(struct ioapi_func *f, unsigned bar, uint64_t off, unsigned size, bool write,

@@ -190,6 +190,14 @@ static int span_write(const struct regmap *m, void *dev, uint64_t off, unsigned 
 	return 0;
 }
 
+const char *const *regmap_bits(const struct regmap *m, const struct reg *r)
+{
+	for (const struct reg_bits *b = m->bits; b && b->names; b++)
+		if (b->off == r->off)
+			return b->names;
+	return NULL;
+}
+
 /* ---- doors --------------------------------------------------------------------------------- */
 
 static int do_read(const struct regmap *m, const struct reg *r, void *dev, uint64_t off,

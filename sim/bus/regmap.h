@@ -13,6 +13,7 @@
 #define REG_HALVES (1u << 1)	/* 8-byte register: 4-byte halves allowed, in either order */
 #define REG_WIDE   (1u << 2)	/* 4-byte register: an 8-byte access at its offset is taken as
 				 * one of this register alone, with all 64 bits */
+#define REG_EFFECT (1u << 3)	/* reading changes something: not for onlookers */
 
 /*
  * One register (or, with REG_BYTES, a field of bytes up to 8 long). get returns the value in
@@ -29,12 +30,19 @@ struct reg {
 	void      (*set)(void *dev, uint64_t val);
 };
 
+/* Names of the bits of the register at `off`, from 0 on; "" for one without, NULL at the end. */
+struct reg_bits {
+	uint16_t           off;
+	const char *const *names;	/* NULL: the end of the list */
+};
+
 struct regmap {
 	const char       *name;		/* "virtio-pci.common" */
 	const struct reg *regs;		/* sorted by offset, disjoint, inside len */
 	unsigned          count;
 	uint32_t          len;		/* of the block in bytes */
 	unsigned          flags;	/* REGMAP_* */
+	const struct reg_bits *bits;	/* for those who show values to people; may be NULL */
 };
 
 /* An access may span several REG_BYTES rows; holes read 0 and are read-only. */
@@ -44,6 +52,11 @@ struct regmap {
 	const struct regmap var##_map = { \
 		.name = text, .regs = var, .count = sizeof(var) / sizeof((var)[0]), \
 		.len = bytes, .flags = bits }
+
+#define REGMAP_BITS(var, text, bytes, mode, names) \
+	const struct regmap var##_map = { \
+		.name = text, .regs = var, .count = sizeof(var) / sizeof((var)[0]), \
+		.len = bytes, .flags = mode, .bits = names }
 
 /* Asserts the table's law; call once where the block is registered. */
 void regmap_check(const struct regmap *m);
@@ -57,6 +70,8 @@ int regmap_write(const struct regmap *m, void *dev, uint64_t off, unsigned size,
 
 /* The row that holds an offset, or NULL: for traces and tests. */
 const struct reg *regmap_at(const struct regmap *m, uint64_t off);
+/* The names of a row's bits, or NULL. */
+const char *const *regmap_bits(const struct regmap *m, const struct reg *r);
 
 /*
  * The same in constant time: `rows` has an entry for each byte of the block (filled by

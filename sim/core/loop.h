@@ -15,7 +15,7 @@
 
 #include <stdint.h>
 
-#define LOOP_SOURCES_MAX 512	/* ever linked to one loop */
+#define LOOP_SOURCES_MAX 4096	/* ever linked to one loop */
 
 struct loop;
 struct pollfd;

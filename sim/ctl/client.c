@@ -234,6 +234,12 @@ const char *ctl_rows_get(const struct ctl_rows *r, size_t row, const char *field
 	return row < r->rows ? ctl_row_get(r->row[row], field, buf, size) : NULL;
 }
 
+const char *ctl_rows_item(const struct ctl_rows *r, size_t row, const char *field, size_t i,
+			  char *buf, size_t size)
+{
+	return row < r->rows ? ctl_row_item(r->row[row], field, i, buf, size) : NULL;
+}
+
 static int print_json(const struct ctl_rows *r, FILE *to)
 {
 	struct json_object *list = json_object_new_array();

@@ -56,15 +56,21 @@ static void value_text(const ProtobufCFieldDescriptor *f, const void *v, char *b
 	}
 }
 
-const char *ctl_row_get(const ProtobufCMessage *row, const char *field, char *buf, size_t size)
+const char *ctl_row_item(const ProtobufCMessage *row, const char *field, size_t i, char *buf,
+			 size_t size)
 {
 	const ProtobufCFieldDescriptor *f =
 		protobuf_c_message_descriptor_get_field_by_name(row->descriptor, field);
 
-	if (!f || f->type == PROTOBUF_C_TYPE_MESSAGE || !count_of(row, f))
+	if (!f || f->type == PROTOBUF_C_TYPE_MESSAGE || i >= count_of(row, f))
 		return NULL;
-	value_text(f, value_at(row, f, 0), buf, size);
+	value_text(f, value_at(row, f, i), buf, size);
 	return buf;
+}
+
+const char *ctl_row_get(const ProtobufCMessage *row, const char *field, char *buf, size_t size)
+{
+	return ctl_row_item(row, field, 0, buf, size);
 }
 
 static bool is_counters(const ProtobufCFieldDescriptor *f)

@@ -232,6 +232,15 @@ void ctl_server_run(struct ctl_server *s, uint64_t now_ms)
 	}
 }
 
+unsigned ctl_server_clients(const struct ctl_server *s)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < CTL_CLIENTS_MAX; i++)
+		n += s->client[i].fd >= 0;
+	return n;
+}
+
 int ctl_server_fd(const struct ctl_server *s)
 {
 	return s->epoll_fd;

@@ -39,6 +39,7 @@ void ctl_server_free(struct ctl_server *s);
 /* In a forked child: the socket is the parent's. Async-signal-safe; still to be freed. */
 void ctl_server_orphan(struct ctl_server *s);
 int  ctl_server_fd(const struct ctl_server *s);
+unsigned ctl_server_clients(const struct ctl_server *s);
 void ctl_server_run(struct ctl_server *s, uint64_t now_ms);
 
 /* As the server parses a request, for fuzzing: NULL if it is refused. */

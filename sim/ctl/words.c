@@ -66,7 +66,9 @@ static const ProtobufCFieldDescriptor *find_body(const char *const *words, unsig
 		return f;
 	if (n > 1) {
 		*used = 2;
-		f = body_of(words[0], plain(words[1]));
+		f = body_of(words[0], words[1]);
+		if (!f)
+			f = body_of(words[0], plain(words[1]));
 		if (f)
 			return f;
 	}

@@ -23,6 +23,9 @@ void ctl_words_free(Podpci__Request *q);
 /* A row as one line of text, or with its counters below; a field of it as text (NULL: absent). */
 void ctl_row_print(const ProtobufCMessage *row, FILE *to);
 const char *ctl_row_get(const ProtobufCMessage *row, const char *field, char *buf, size_t size);
+/* The i-th value of a repeated one; NULL past the last. */
+const char *ctl_row_item(const ProtobufCMessage *row, const char *field, size_t i, char *buf,
+			 size_t size);
 
 /* A row as a JSON object (json-c), owned by the caller; NULL without memory. */
 struct json_object;

@@ -114,6 +114,10 @@ bool user_lacks(const struct vhost_user *u, enum vu_request request);
 int user_court(struct vhost_user *u);
 int user_courted(struct vhost_user *u, uint64_t *features);
 
+/* Tells those who follow; user_trace.c. `ack`: the payload is an acknowledgement's. */
+void user_tell(struct vhost_user *u, bool sent, enum vu_request request, const char *name,
+	       const void *payload, uint32_t size, bool ack);
+
 /* ---- user_back.c ---------------------------------------------------------------------------- */
 
 int  back_open(struct vhost_user *u, int *theirs);

@@ -106,6 +106,7 @@ static int take_reply(struct vhost_user *u, enum vu_request request, union vu_pa
 	if (rc)
 		return rc;
 	u->received++;
+	user_tell(u, false, request, name, reply, h.size, !rows[request].reply);
 	return h.size == size ? 0 : -EREMOTEIO;
 }
 
@@ -170,6 +171,7 @@ static int send_request(struct vhost_user *u, const struct user_call *c)
 	int rc;
 
 	log_debug(u->t.cfg->id, "-> %s, %u bytes, %u fds", r->name, size, c->fds_n);
+	user_tell(u, true, c->request, r->name, c->payload, size, false);
 	rc = user_send_all(u, r->name, iov, size ? 2 : 1, c->fds, c->fds_n);
 	if (!rc)
 		u->sent++;

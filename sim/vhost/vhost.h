@@ -31,6 +31,7 @@
 
 struct err;
 struct space;
+struct trace;
 struct vhost;
 struct vhost_ops;		/* transport, sim/vhost/transport.h */
 
@@ -44,6 +45,7 @@ struct vhost_config {
 	uint64_t    features_blind;	/* assumed offered while no back-end was ever seen */
 	unsigned    rings;		/* data rings the device would like */
 	bool        notifier;		/* a back-end's own page may stand for a notify page */
+	struct trace *trace;		/* of the bus, NULL: none */
 };
 
 /* Called with the lock held, from any of our threads. */

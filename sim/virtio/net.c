@@ -4,6 +4,7 @@
 // Virtqueue i is ring i of the back-end (rx0, tx0, rx1, ...) as far as there are pairs; the
 // control queue comes after them and is served here, the back-end never hears of it.
 #include <errno.h>
+#include <linux/virtio_ids.h>
 #include <linux/virtio_net.h>
 #include <linux/virtio_pci.h>
 #include <stdlib.h>
@@ -156,9 +157,15 @@ static const struct reg config_legacy[] = {
 	MAC_ROW(3, set_mac3), MAC_ROW(4, set_mac4), MAC_ROW(5, set_mac5), LATER_ROWS,
 };
 
-static REGMAP(config_modern, "virtio-net.config", sizeof(struct virtio_net_config), REGMAP_SPAN);
-static REGMAP(config_legacy, "virtio-net.legacy-config",
-	      VPCI_LEGACY_LEN - VIRTIO_PCI_CONFIG_OFF(1), REGMAP_SPAN);
+static const char *const status_bits[] = { "LINK_UP", "ANNOUNCE", NULL };
+static const struct reg_bits config_bits[] = {
+	{ offsetof(struct virtio_net_config, status), status_bits }, { 0, NULL },
+};
+
+static REGMAP_BITS(config_modern, "virtio-net.config", sizeof(struct virtio_net_config),
+		   REGMAP_SPAN, config_bits);
+static REGMAP_BITS(config_legacy, "virtio-net.legacy-config",
+		   VPCI_LEGACY_LEN - VIRTIO_PCI_CONFIG_OFF(1), REGMAP_SPAN, config_bits);
 
 /* ---- queues -------------------------------------------------------------------------------- */
 
@@ -372,7 +379,7 @@ static void net_free(struct vdev *d)
 
 static const struct vdev_ops net_ops = {
 	.name = "virtio-net",
-	.id = 1,
+	.id = VIRTIO_ID_NET,
 	.features = &net_features,
 	.config_modern = &config_modern_map,
 	.config_legacy = &config_legacy_map,
@@ -454,7 +461,10 @@ static void params_take(struct virtio_net *n, const struct virtio_net_params *p)
 	n->mtu = p->mtu;
 	n->packed = p->packed;
 	n->mrg_rxbuf = p->mrg_rxbuf;
+	n->modern = p->modern;
 	n->legacy = p->legacy;
+	n->server = p->vhost.server;
+	memcpy(n->socket, p->vhost.socket, sizeof(n->socket));
 	n->pairs_on = 1;
 	memcpy(n->mac_home, p->mac, NET_MAC_LEN);
 	memcpy(n->mac, p->mac, NET_MAC_LEN);
@@ -480,6 +490,7 @@ static int session_new(struct virtio_net *n, struct ioapi_bus *bus,
 		.rings_max = 2 * n->pairs,
 	};
 	cfg.id = n->id;
+	cfg.trace = pci_bus_trace(bus);
 	cfg.rings = 2 * n->pairs;
 	cfg.features = features_wanted(&net_features, n);
 	cfg.features_blind = net_features_blind & cfg.features;

@@ -9,21 +9,6 @@
 #include "sim/virtio/vdev.h"
 #include "sim/virtio/vpci.h"
 
-#define NET_MAC_LEN 6
-#define NET_FILTER_MAX 64	/* addresses a table keeps; a longer one means "all" */
-
-/*
- * What the driver wants to receive. The data path does not pass here, so nothing is dropped by
- * it: it is state for whoever filters at the port.
- */
-struct net_filter {
-	bool     promisc, allmulti;
-	bool     all_uni, all_multi;	/* a table did not fit */
-	unsigned unis, multis;
-	uint8_t  uni[NET_FILTER_MAX][NET_MAC_LEN];
-	uint8_t  multi[NET_FILTER_MAX][NET_MAC_LEN];
-};
-
 struct virtio_net {
 	struct vdev   d;
 	struct vpci   pci;
@@ -33,7 +18,8 @@ struct virtio_net {
 	char     id[32];
 	unsigned pairs;			/* configured */
 	uint16_t mtu;
-	bool     packed, mrg_rxbuf, legacy;
+	bool     packed, mrg_rxbuf, modern, legacy, server;
+	char     socket[VHOST_SOCKET_MAX];
 	uint8_t  mac_home[NET_MAC_LEN];	/* configured: what a reset goes back to */
 
 	uint8_t  mac[NET_MAC_LEN];

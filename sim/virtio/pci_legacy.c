@@ -146,10 +146,14 @@ static const struct reg header[] = {
 	{ VIRTIO_PCI_QUEUE_SEL, 2, 0, "queue_select", get_queue_sel, set_queue_sel },
 	{ VIRTIO_PCI_QUEUE_NOTIFY, 2, 0, "queue_notify", NULL, set_notify },
 	{ VIRTIO_PCI_STATUS, 1, 0, "device_status", get_status, set_status },
-	{ VIRTIO_PCI_ISR, 1, 0, "isr_status", get_isr, NULL },
+	{ VIRTIO_PCI_ISR, 1, REG_EFFECT, "isr_status", get_isr, NULL },
 };
 
-static REGMAP(header, "virtio-pci.legacy", HEADER_LEN, 0);
+static const struct reg_bits header_bits[] = {
+	{ VIRTIO_PCI_STATUS, vdev_status_bits }, { VIRTIO_PCI_ISR, vdev_isr_bits }, { 0, NULL },
+};
+
+static REGMAP_BITS(header, "virtio-pci.legacy", HEADER_LEN, 0, header_bits);
 
 /* The 64-bit frame number: an eight-byte access where others see the PFN and its neighbours. */
 static const struct reg wide[] = {
@@ -221,7 +225,8 @@ void vpci_legacy_build(struct vpci *p)
 {
 	const struct pci_window windows[] = {
 		{ .bar = VPCI_LEGACY_BAR, .off = 0, .dev = p, .read = header_read,
-		  .write = header_write, .len = HEADER_LEN, .name = header_map.name },
+		  .write = header_write, .len = HEADER_LEN, .name = header_map.name,
+		  .names = &header_map },
 		{ .bar = VPCI_LEGACY_BAR, .off = VIRTIO_PCI_CONFIG_OFF(0), .dev = p,
 		  .map = &vectors_map },
 		{ .bar = VPCI_LEGACY_BAR, .off = VIRTIO_PCI_CONFIG_OFF(1),

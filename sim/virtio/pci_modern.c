@@ -302,7 +302,11 @@ static const struct reg common[] = {
 	{ VIRTIO_PCI_COMMON_Q_RESET, 2, 0, "queue_reset", get_queue_reset, set_queue_reset },
 };
 
-static REGMAP(common, "virtio-pci.common", COMMON_LEN, 0);
+static const struct reg_bits common_bits[] = {
+	{ VIRTIO_PCI_COMMON_STATUS, vdev_status_bits }, { 0, NULL },
+};
+
+static REGMAP_BITS(common, "virtio-pci.common", COMMON_LEN, 0, common_bits);
 
 /* ---- ISR (4.1.4.5) ------------------------------------------------------------------------- */
 
@@ -314,10 +318,12 @@ static uint64_t get_isr(void *dev)
 }
 
 static const struct reg isr[] = {
-	{ 0, 1, 0, "isr_status", get_isr, NULL },
+	{ 0, 1, REG_EFFECT, "isr_status", get_isr, NULL },
 };
 
-static REGMAP(isr, "virtio-pci.isr", 1, 0);
+static const struct reg_bits isr_bits[] = { { 0, vdev_isr_bits }, { 0, NULL } };
+
+static REGMAP_BITS(isr, "virtio-pci.isr", 1, 0, isr_bits);
 
 /* ---- notification (4.1.4.4) ---------------------------------------------------------------- */
 

@@ -19,6 +19,11 @@
 #define DOOR(x) (1u << (x))
 #define ANY_DOOR (DOOR(VDEV_MODERN) | DOOR(VDEV_LEGACY))
 
+const char *const vdev_status_bits[] = {
+	"ACK", "DRIVER", "DRIVER_OK", "FEATURES_OK", "", "", "NEEDS_RESET", "FAILED", NULL,
+};
+const char *const vdev_isr_bits[] = { "QUEUE", "CONFIG", NULL };
+
 /* ---- life ---------------------------------------------------------------------------------- */
 
 static void bell_set(struct vdev_queue *q, enum vdev_bell bell)

@@ -79,6 +79,10 @@ struct vdev_queue {
 	int      kick_fd;		/* made by the first open, kept until vdev_fini() */
 };
 
+/* By bit, for people: "ACK", "DRIVER", ... */
+extern const char *const vdev_status_bits[];
+extern const char *const vdev_isr_bits[];
+
 /* Written by a device, called by the core and transports. Complete: no NULL. */
 struct vdev_ops {
 	const char            *name;

@@ -260,6 +260,13 @@ static const struct pci_model_ops vpci_model = {
 	.free = model_free,
 };
 
+struct vdev *vpci_vdev(const struct ioapi_func *f)
+{
+	const struct vpci *p = pci_func_model(f, &vpci_model);
+
+	return p ? p->d : NULL;
+}
+
 /* ---- building ------------------------------------------------------------------------------ */
 
 int vpci_init(struct vpci *p, struct ioapi_bus *bus, struct vdev *d,

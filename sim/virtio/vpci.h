@@ -71,6 +71,9 @@ int vpci_publish(struct vpci *p, struct err *e);
 /* The last thing d->ops->free does with it, published or not; zeroed is fine. */
 void vpci_fini(struct vpci *p);
 
+/* The device behind a function, NULL if it is none of ours. */
+struct vdev *vpci_vdev(const struct ioapi_func *f);
+
 /* ---- between vpci.c, pci_modern.c and pci_legacy.c ------------------------------------------ */
 
 void vpci_modern_build(struct vpci *p);

@@ -39,17 +39,17 @@ static void wrong_nets_are_refused_with_the_law_they_break(void)
 		  "queue-size=32: must be a power of two from 64 to 32768", -EINVAL },
 		{ "socket=/s,queue-size=65536",
 		  "queue-size=65536: must be a power of two from 64 to 32768", -EINVAL },
-		{ "socket=/s,queues=0", "queues=0: must be a number from 1 to 127", -EINVAL },
-		{ "socket=/s,queues=128", "queues=128: must be a number from 1 to 127", -EINVAL },
+		{ "socket=/s,queues=0", "queues=0: must be a number from 1 to 128", -EINVAL },
+		{ "socket=/s,queues=129", "queues=129: must be a number from 1 to 128", -EINVAL },
 		{ "socket=/s,queues=4294967297",
-		  "queues=4294967297: must be a number from 1 to 127", -EINVAL },
+		  "queues=4294967297: must be a number from 1 to 128", -EINVAL },
 		{ "socket=/s,queues=99999999999999999999",
-		  "queues=99999999999999999999: must be a number from 1 to 127", -EINVAL },
+		  "queues=99999999999999999999: must be a number from 1 to 128", -EINVAL },
 		{ "socket=/s,queues=18446744073709551617",
-		  "queues=18446744073709551617: must be a number from 1 to 127", -EINVAL },
-		{ "socket=/s,queues=-1", "queues=-1: must be a number from 1 to 127", -EINVAL },
-		{ "socket=/s,queues=1x", "queues=1x: must be a number from 1 to 127", -EINVAL },
-		{ "socket=/s,queues=", "queues=: must be a number from 1 to 127", -EINVAL },
+		  "queues=18446744073709551617: must be a number from 1 to 128", -EINVAL },
+		{ "socket=/s,queues=-1", "queues=-1: must be a number from 1 to 128", -EINVAL },
+		{ "socket=/s,queues=1x", "queues=1x: must be a number from 1 to 128", -EINVAL },
+		{ "socket=/s,queues=", "queues=: must be a number from 1 to 128", -EINVAL },
 		{ "socket=/s,mtu=67", "mtu=67: must be a number from 68 to 65535", -EINVAL },
 		{ "socket=/s,mtu=65536", "mtu=65536: must be a number from 68 to 65535", -EINVAL },
 		{ "socket=/s,timeout=5", "timeout=5: must be milliseconds from 10 to 60000",
@@ -325,8 +325,9 @@ static void wrong_files_are_refused_with_the_line(void)
 		{ "# fine\n\nnet socket=/s\nnett socket=/t\n",
 		  ":4: nett: unknown statement; there are net and option" },
 		{ "net socket=/s,queues=0",
-		  ":1: queues=0: must be a number from 1 to 127" },
-		{ "option turbo=on\n", ":1: turbo: unknown key; there are coalesce, pagemap" },
+		  ":1: queues=0: must be a number from 1 to 128" },
+		{ "option turbo=on\n",
+		  ":1: turbo: unknown key; there are coalesce, pagemap, ctl, trace" },
 		{ "option coalesce=maybe\n", ":1: coalesce=maybe: must be on or off" },
 	};
 
@@ -396,7 +397,7 @@ static void each_key_has_help(void)
 	CU_EQ(n, 13);
 	for (n = 0; (help = config_option_help(n, &key)); n++)
 		CU_ASSERT_TRUE(strlen(key) > 1 && strlen(help) > 10);
-	CU_EQ(n, 2);
+	CU_EQ(n, 4);
 }
 
 CU_MAIN("app/config",

@@ -179,11 +179,15 @@ static void refused_accesses_are_counted(void)
 	(void)rig_read(&r, 4, 0, 4);
 	(void)rig_read(&r, IOAPI_CONFIG, 256, 4);
 	CU_EQ(put(&r, 4, 4, 4, 0), -ENXIO);
-	CU_EQ(ioapi_stats(r.f, rows, 4), 2);
-	CU_ASSERT_STRING_EQUAL(rows[0].name, "bus_refused");
+	CU_EQ(ioapi_stats(r.f, rows, 4), 4);
+	CU_ASSERT_STRING_EQUAL(rows[0].name, "register_reads");
 	CU_EQ(rows[0].value, 3);
-	CU_ASSERT_STRING_EQUAL(rows[1].name, "resets");
-	CU_EQ(ioapi_stats(r.f, NULL, 0), 2);
+	CU_ASSERT_STRING_EQUAL(rows[1].name, "register_writes");
+	CU_EQ(rows[1].value, 1);
+	CU_ASSERT_STRING_EQUAL(rows[2].name, "bus_refused");
+	CU_EQ(rows[2].value, 3);
+	CU_ASSERT_STRING_EQUAL(rows[3].name, "resets");
+	CU_EQ(ioapi_stats(r.f, NULL, 0), 4);
 	rig_down(&r);
 }
 

@@ -245,8 +245,9 @@ static void each_missing_resource_is_told_and_leaks_nothing(void)
 			break;
 	}
 	fault_arm(0);
-	/* The bus, its loop and its eventfd, the function, its vectors, two indexes, the thread. */
-	CU_EQ(n, 9);
+	/* The bus, its loop and its eventfd, its trace, the function, its vectors, two indexes, the
+	 * thread. */
+	CU_EQ(n, 10);
 }
 
 static void closing_nothing_is_fine(void)
