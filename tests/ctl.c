@@ -12,9 +12,16 @@
 
 uint8_t ctl_up(struct ctl *c, uint64_t features, unsigned pairs, uint16_t size)
 {
+	return ctl_up_with(c, features,
+			   &(struct rig_opts){ .pairs = pairs, .queue_size = size });
+}
+
+uint8_t ctl_up_with(struct ctl *c, uint64_t features, const struct rig_opts *o)
+{
+	unsigned pairs = o->pairs ? o->pairs : 1;
 	uint8_t status;
 
-	if (rig_up(&c->r, &(struct rig_opts){ .pairs = pairs, .queue_size = size }) < 0)
+	if (rig_up(&c->r, o) < 0)
 		return 0;
 	c->queue = features >> VIRTIO_NET_F_MQ & 1 ? 2 * pairs : 2;
 	status = rig_run(&c->r, 1ull << VIRTIO_F_VERSION_1 | features, &c->q);

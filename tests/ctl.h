@@ -19,6 +19,8 @@ struct ctl {
 
 /* Up to DRIVER_OK with VERSION_1 and these; the status then. */
 uint8_t ctl_up(struct ctl *c, uint64_t features, unsigned pairs, uint16_t size);
+/* The same with any device; features as they are, VERSION_1 added. */
+uint8_t ctl_up_with(struct ctl *c, uint64_t features, const struct rig_opts *o);
 /* Sends what lies in the parts; the byte at ack_at afterwards, and the bytes counted. */
 uint8_t ctl_send(struct ctl *c, const struct qdrv_part *p, unsigned n, uint64_t ack_at,
 		 uint32_t *len);

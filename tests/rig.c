@@ -86,6 +86,9 @@ int rig_up(struct rig *r, const struct rig_opts *o)
 		.packed = !o->no_packed,
 		.mrg_rxbuf = !o->no_mrg,
 		.mtu = o->mtu,
+		.speed = o->speed,
+		.half_duplex = o->half_duplex,
+		.filters = o->filters,
 		.vhost = { .id = "net0", .timeout_ms = 1000 },
 	};
 	struct err e = { 0 };

@@ -45,6 +45,8 @@ struct rig_opts {
 	bool     legacy, transitional;
 	unsigned pairs;
 	uint16_t queue_size, mtu;
+	uint32_t speed;
+	bool     half_duplex, filters;
 	bool     no_packed, no_mrg;
 	uint64_t features;		/* of the back-end */
 	unsigned rings_max;

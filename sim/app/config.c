@@ -135,6 +135,23 @@ static int mode_print(const struct key *k, const void *at, char *buf, size_t len
 	return snprintf(buf, len, "%s=%s", k->name, mode_names[*(const enum net_mode *)at]);
 }
 
+static const char *const duplex_names[] = { [NET_FULL] = "full", [NET_HALF] = "half" };
+
+static int duplex_parse(const struct key *k, const char *text, void *at, struct err *e)
+{
+	enum net_duplex duplex = !strcmp(text, duplex_names[NET_HALF]) ? NET_HALF : NET_FULL;
+
+	if (strcmp(text, duplex_names[duplex]))
+		return refuse(k, text, e);
+	memcpy(at, &duplex, sizeof(duplex));
+	return 0;
+}
+
+static int duplex_print(const struct key *k, const void *at, char *buf, size_t len)
+{
+	return snprintf(buf, len, "%s=%s", k->name, duplex_names[*(const enum net_duplex *)at]);
+}
+
 static int path_parse(const struct key *k, const char *text, void *at, struct err *e)
 {
 	size_t len = strlen(text);
@@ -254,6 +271,7 @@ static const struct kind number = { number_parse, number_print, false };
 static const struct kind power  = { power_parse, number_print, false };
 static const struct kind flag   = { flag_parse, flag_print, true };
 static const struct kind mode   = { mode_parse, mode_print, false };
+static const struct kind duplex = { duplex_parse, duplex_print, false };
 static const struct kind path   = { path_parse, text_print, false };
 static const struct kind name   = { name_parse, text_print, false };
 static const struct kind mac    = { mac_parse, mac_print, false };
@@ -287,6 +305,13 @@ static const struct key net_keys[] = {
 	  &flag, NET(mrg_rxbuf), 0, 0, "on or off" },
 	{ "mtu", "MTU told to the driver, 68 to 65535; default none",
 	  &number, NET(mtu), 68, 65535, "a number from 68 to 65535" },
+	{ "speed", "Mb/s told to the driver, 1 to 2147483647; default none",
+	  &number, NET(speed), 1, INT_MAX, "a number from 1 to 2147483647" },
+	{ "duplex", "full or half, told with the speed; default full",
+	  &duplex, NET(duplex), 0, 0, "full or half" },
+	{ "filters", "offer VLAN and more receive filters, for a port that enforces them; default "
+	  "off",
+	  &flag, NET(filters), 0, 0, "on or off" },
 	{ "timeout", "longest a register access may wait for the back-end, ms; default 2000",
 	  &number, NET(timeout_ms), 10, 60000, "milliseconds from 10 to 60000" },
 	{ "wait", "how long opening the device waits for a back-end, ms; default 1000",

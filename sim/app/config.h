@@ -22,6 +22,7 @@
 struct err;
 
 enum net_mode { NET_MODERN, NET_TRANSITIONAL, NET_LEGACY };
+enum net_duplex { NET_FULL, NET_HALF };
 
 struct net_config {
 	char     id[32];
@@ -35,6 +36,9 @@ struct net_config {
 	bool     packed;		/* offer VIRTIO_F_RING_PACKED if the back-end has it */
 	bool     mrg_rxbuf;		/* offer VIRTIO_NET_F_MRG_RXBUF, likewise */
 	uint16_t mtu;			/* 0: not offered */
+	unsigned speed;			/* Mb/s; 0: not told to the driver */
+	enum net_duplex duplex;
+	bool     filters;		/* offer VLAN and more receive filters */
 	unsigned timeout_ms, wait_ms;
 };
 

@@ -130,9 +130,13 @@ static void process_name(char *buf, size_t size)
 
 static void rx_text(const struct net_filter *f, char *buf, size_t size)
 {
-	const bool on[] = { f->promisc, f->allmulti, f->all_uni, f->all_multi };
+	const bool on[] = {
+		f->promisc, f->allmulti, f->all_uni, f->all_multi, f->alluni, f->nomulti,
+		f->nouni, f->nobcast,
+	};
 	static const char *const names[] = {
-		"promisc", "allmulti", "all-unicast", "all-multicast", NULL,
+		"promisc", "allmulti", "all-unicast", "all-multicast", "alluni", "nomulti",
+		"nouni", "nobcast", NULL,
 	};
 	uint64_t bits = 0;
 
@@ -141,9 +145,28 @@ static void rx_text(const struct net_filter *f, char *buf, size_t size)
 	bits_text(bits, names, buf, size);
 }
 
+/* "5,100-102"; what does not fit is left out. */
+static void vlans_text(const uint8_t *bits, char *buf, size_t size)
+{
+	size_t n = 0;
+
+	buf[0] = '\0';
+	for (unsigned v = 0; v < NET_VLANS && n + 12 < size; v++) {
+		unsigned last = v;
+
+		if (!(bits[v / 8] >> (v % 8) & 1))
+			continue;
+		while (last + 1 < NET_VLANS && (bits[(last + 1) / 8] >> ((last + 1) % 8) & 1))
+			last++;
+		n += (size_t)snprintf(buf + n, size - n, last > v ? "%s%u-%u" : "%s%u",
+				      n ? "," : "", v, last);
+		v = last;
+	}
+}
+
 struct detail {
 	Podpci__DevDetail row;
-	char mac[18], status[80], rx[120], features[24], process[32], msix[32];
+	char mac[18], status[80], rx[120], features[24], process[32], msix[32], vlans[256];
 	char macs[2 * NET_FILTER_MAX][18];
 	char *list[2 * NET_FILTER_MAX];
 };
@@ -156,6 +179,7 @@ static void detail_fill(struct detail *d, struct ioapi_func *f, const struct vir
 	mac_text(i->mac, d->mac);
 	bits_text(i->status, vdev_status_bits, d->status, sizeof(d->status));
 	rx_text(t, d->rx, sizeof(d->rx));
+	vlans_text(t->vlan, d->vlans, sizeof(d->vlans));
 	snprintf(d->features, sizeof(d->features), "%#llx", (unsigned long long)i->accepted);
 	snprintf(d->msix, sizeof(d->msix), "%s, %u vectors", i->msix_on ? "on" : "off",
 		 ioapi_irq_count(f, IOAPI_IRQ_MSIX));
@@ -196,6 +220,7 @@ static void detail_row(struct ioapi_func *f, const struct ioapi_ident *id, struc
 		OPT(d.row, mtu, i.mtu);
 	d.row.msix = d.msix;
 	d.row.rx_mode = d.rx[0] ? d.rx : NULL;
+	d.row.vlans = d.vlans[0] ? d.vlans : NULL;
 	d.row.socket = text(i.socket);
 	OPT(d.row, server, i.server);
 	d.row.features = d.features;

@@ -88,6 +88,9 @@ static int net_add(struct ioapi_bus *bus, const struct net_config *n, struct err
 		.packed     = n->packed,
 		.mrg_rxbuf  = n->mrg_rxbuf,
 		.mtu        = n->mtu,
+		.speed      = n->speed,
+		.half_duplex = n->duplex == NET_HALF,
+		.filters    = n->filters,
 		.vhost = {
 			.id         = n->id,
 			.server     = n->server,

@@ -206,6 +206,30 @@ void vhost_stop(struct vhost *v)
 		session_drop(v, false);
 }
 
+int vhost_change_features(struct vhost *v, uint64_t acked)
+{
+	uint64_t was = v->acked;
+	int rc;
+
+	if (!v->started)
+		return -EINVAL;
+	v->acked = acked;
+	if (v->state != VHOST_RUNNING)
+		return 0;
+	session_begin(v);
+	v->state = VHOST_READY;
+	if (run_stop(v)) {
+		session_drop(v, false);
+		return 0;		/* the next peer gets the new ones */
+	}
+	rc = run_start(v);
+	if (rc != -EREMOTEIO)
+		return session_settle(v, rc, true);
+	v->acked = was;
+	(void)session_settle(v, run_start(v), true);
+	return rc;
+}
+
 bool vhost_started(const struct vhost *v)
 {
 	return v->started;

@@ -106,6 +106,11 @@ int  vhost_start(struct vhost *v, uint64_t acked, uint16_t mtu,
 /* All rings stopped (GET_VRING_BASE answered, or the peer cut off) and forgotten. */
 void vhost_stop(struct vhost *v);
 bool vhost_started(const struct vhost *v);
+/*
+ * Other features for rings that run: they stop where they stand, the back-end is told, and they
+ * go on. -EREMOTEIO if it refuses: then it goes on with the old ones.
+ */
+int  vhost_change_features(struct vhost *v, uint64_t acked);
 
 /* One ring, while started: enable or disable (waits for the ack), stop and start anew. */
 int  vhost_ring_enable(struct vhost *v, unsigned ring, bool on);

@@ -4,6 +4,7 @@
 // Virtqueue i is ring i of the back-end (rx0, tx0, rx1, ...) as far as there are pairs; the
 // control queue comes after them and is served here, the back-end never hears of it.
 #include <errno.h>
+#include <linux/ethtool.h>
 #include <linux/virtio_ids.h>
 #include <linux/virtio_net.h>
 #include <linux/virtio_pci.h>
@@ -17,9 +18,9 @@
 
 #define NET_CLASS 0x020000	/* Ethernet controller */
 #define NET_LEGACY_DEVICE 0x1000
-#define NET_PAIRS_MAX 127	/* data rings and the control queue stay below 256 */
+#define NET_PAIRS_MAX 128	/* rings have numbers of 8 bits; the control queue is ours */
 
-_Static_assert(2 * NET_PAIRS_MAX + 1 <= VDEV_QUEUES_MAX, "ring numbers fit 8 bits");
+_Static_assert(2 * NET_PAIRS_MAX + 1 <= VDEV_QUEUES_MAX, "and the control queue");
 _Static_assert(2 * NET_PAIRS_MAX <= VHOST_RINGS_MAX, "ring numbers fit 8 bits");
 
 static struct virtio_net *net_of(struct vdev *d)
@@ -140,12 +141,27 @@ static uint64_t get_mtu(void *dev)
 	return ((struct virtio_net *)dev)->mtu;
 }
 
+/* Unknown is all ones in both (5.1.4), whatever the text says of their range. */
+static uint64_t get_speed(void *dev)
+{
+	const struct virtio_net *n = dev;
+
+	return n->speed ? n->speed : UINT32_MAX;
+}
+
+static uint64_t get_duplex(void *dev)
+{
+	return ((struct virtio_net *)dev)->duplex;
+}
+
 #define MAC_ROW(i, set) { i, 1, REG_BYTES, "mac" #i, get_mac##i, set }
 #define LATER_ROWS \
 	{ offsetof(struct virtio_net_config, status), 2, REG_BYTES, "status", get_status, NULL }, \
 	{ offsetof(struct virtio_net_config, max_virtqueue_pairs), 2, REG_BYTES, \
 	  "max_virtqueue_pairs", get_pairs, NULL }, \
-	{ offsetof(struct virtio_net_config, mtu), 2, REG_BYTES, "mtu", get_mtu, NULL }
+	{ offsetof(struct virtio_net_config, mtu), 2, REG_BYTES, "mtu", get_mtu, NULL }, \
+	{ offsetof(struct virtio_net_config, speed), 4, REG_BYTES, "speed", get_speed, NULL }, \
+	{ offsetof(struct virtio_net_config, duplex), 1, REG_BYTES, "duplex", get_duplex, NULL }
 
 static const struct reg config_modern[] = {
 	MAC_ROW(0, NULL), MAC_ROW(1, NULL), MAC_ROW(2, NULL), MAC_ROW(3, NULL),
@@ -192,12 +208,21 @@ static int ctrl_start(struct virtio_net *n, unsigned q)
 	return vq_init(&n->ctrl, &s);
 }
 
+/* What the back-end is to know of what the driver accepted. */
+static uint64_t net_acked(const struct virtio_net *n)
+{
+	uint64_t bits = n->d.accepted & (~NET_RX_OFFLOADS | n->offloads);
+
+	return bits & n->offer.features & features_wanted(&net_features, n);
+}
+
 static int net_start(struct vdev *d)
 {
 	struct virtio_net *n = net_of(d);
 	unsigned data = 2 * net_pairs_usable(n);
-	uint64_t acked = d->accepted & n->offer.features & features_wanted(&net_features, n);
 	int rc;
+
+	n->offloads = d->accepted & NET_RX_OFFLOADS;
 
 	memset(n->ring, 0, 2 * n->pairs * sizeof(n->ring[0]));
 	for (unsigned q = 0; q < data; q++) {
@@ -210,8 +235,8 @@ static int net_start(struct vdev *d)
 		if (rc < 0)
 			return rc;
 	}
-	rc = vhost_start(n->vhost, acked, vdev_has(d, VIRTIO_NET_F_MTU) ? n->mtu : 0, n->ring,
-			 data);
+	rc = vhost_start(n->vhost, net_acked(n), vdev_has(d, VIRTIO_NET_F_MTU) ? n->mtu : 0,
+			 n->ring, data);
 	if (rc < 0)
 		vhost_stop(n->vhost);
 	return rc;
@@ -290,6 +315,24 @@ int net_set_pairs(struct virtio_net *n, unsigned pairs)
 	return 0;
 }
 
+int net_set_offloads(struct virtio_net *n, uint64_t offloads)
+{
+	uint64_t was = n->offloads;
+	int rc;
+
+	if (offloads & ~(n->d.accepted & NET_RX_OFFLOADS))
+		return -EINVAL;
+	if (features_dangling(&net_features, offloads))
+		return -EINVAL;
+	if (offloads == was)
+		return 0;
+	n->offloads = offloads;
+	rc = vhost_change_features(n->vhost, net_acked(n));
+	if (rc < 0)
+		n->offloads = was;
+	return rc;
+}
+
 static void net_notify(struct vdev *d, unsigned q)
 {
 	net_ctrl_serve(net_of(d), q);
@@ -328,6 +371,7 @@ static void net_reset(struct vdev *d)
 	n->mac_staged_set = 0;
 	n->announce = false;
 	n->pairs_on = 1;
+	n->offloads = 0;
 	memset(&n->filter, 0, sizeof(n->filter));
 	n->ctrl.broken = -ENODEV;
 }
@@ -412,6 +456,13 @@ static void on_link(void *owner, bool up)
 	if (n->link == up)
 		return;
 	n->link = up;
+	/* Whoever learned our addresses is another one now (5.1.6.5.4). */
+	if (up && (n->d.status & VDEV_DRIVER_OK)) {
+		if (vdev_has(&n->d, VIRTIO_NET_F_GUEST_ANNOUNCE))
+			n->announce = true;
+		else
+			vhost_announce(n->vhost, n->mac);
+	}
 	vdev_config_changed(&n->d);
 }
 
@@ -449,6 +500,9 @@ static int params_check(const struct virtio_net_params *p, struct err *e)
 			       p->queue_size, VQ_SIZE_MAX);
 	if (p->mtu && p->mtu < 68)	/* 5.1.4.1 */
 		return err_set(e, -EINVAL, "%s: mtu %u; 68 is the least", p->id, p->mtu);
+	if (p->speed > INT32_MAX)
+		return err_set(e, -EINVAL, "%s: speed %u; %d is the most", p->id, p->speed,
+			       INT32_MAX);
 	return 0;
 }
 
@@ -459,6 +513,9 @@ static void params_take(struct virtio_net *n, const struct virtio_net_params *p)
 	strncpy(n->id, p->id, sizeof(n->id) - 1);
 	n->pairs = p->pairs;
 	n->mtu = p->mtu;
+	n->speed = p->speed;
+	n->duplex = !p->speed ? DUPLEX_UNKNOWN : p->half_duplex ? DUPLEX_HALF : DUPLEX_FULL;
+	n->filters = p->filters;
 	n->packed = p->packed;
 	n->mrg_rxbuf = p->mrg_rxbuf;
 	n->modern = p->modern;

@@ -10,6 +10,7 @@
 #include "sim/vhost/vhost.h"
 
 #define NET_MAC_LEN 6
+#define NET_VLANS 4096
 #define NET_FILTER_MAX 64	/* addresses a table keeps; a longer one means "all" */
 
 /*
@@ -18,10 +19,12 @@
  */
 struct net_filter {
 	bool     promisc, allmulti;
+	bool     alluni, nomulti, nouni, nobcast;	/* CTRL_RX_EXTRA */
 	bool     all_uni, all_multi;	/* a table did not fit */
 	unsigned unis, multis;
 	uint8_t  uni[NET_FILTER_MAX][NET_MAC_LEN];
 	uint8_t  multi[NET_FILTER_MAX][NET_MAC_LEN];
+	uint8_t  vlan[NET_VLANS / 8];	/* a bit for each tag (CTRL_VLAN) */
 };
 
 struct virtio_net_params {
@@ -32,6 +35,9 @@ struct virtio_net_params {
 	bool     modern, legacy;	/* doors shown; both: transitional */
 	bool     packed, mrg_rxbuf;
 	uint16_t mtu;			/* 0: not offered */
+	uint32_t speed;			/* Mb/s; 0: not offered, nor the duplex */
+	bool     half_duplex;
+	bool     filters;		/* offer CTRL_VLAN and CTRL_RX_EXTRA: the port enforces */
 	struct vhost_config vhost;	/* features and rings are filled in here */
 };
 
@@ -48,7 +54,7 @@ struct virtio_net_info {
 	uint8_t  mac[NET_MAC_LEN];
 	unsigned pairs, pairs_max, queues;
 	uint16_t mtu;
-	uint64_t offered, accepted;
+	uint64_t offered, accepted, offloads;	/* offloads: of those accepted, what is on */
 	struct net_filter filter;
 };
 

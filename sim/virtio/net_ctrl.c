@@ -70,7 +70,7 @@ static int take_table(struct virtio_net *n, uint32_t len, uint64_t *off,
 
 static int run_mac_table(struct virtio_net *n, const struct command *c, uint32_t len)
 {
-	struct net_filter f = { .promisc = n->filter.promisc, .allmulti = n->filter.allmulti };
+	struct net_filter f = n->filter;	/* modes and VLANs stay */
 	uint64_t off = 0;
 	int rc;
 
@@ -120,6 +120,33 @@ static int run_pairs(struct virtio_net *n, const struct command *c, uint32_t len
 	return net_set_pairs(n, pairs) < 0 ? -EINVAL : 0;
 }
 
+/* The table is a bit for each tag; nothing is dropped for want of room (5.1.6.5.3). */
+static int run_vlan(struct virtio_net *n, const struct command *c, uint32_t len)
+{
+	uint16_t vid;
+	int rc = payload(n, 0, &vid, sizeof(vid));
+
+	if (rc < 0)
+		return rc;
+	if (vid >= NET_VLANS)
+		return -EINVAL;
+	if (c->cmd == VIRTIO_NET_CTRL_VLAN_ADD)
+		n->filter.vlan[vid / 8] |= (uint8_t)(1u << (vid % 8));
+	else
+		n->filter.vlan[vid / 8] &= (uint8_t)~(1u << (vid % 8));
+	return 0;
+}
+
+static int run_offloads(struct virtio_net *n, const struct command *c, uint32_t len)
+{
+	uint64_t offloads;
+	int rc = payload(n, 0, &offloads, sizeof(offloads));
+
+	if (rc < 0)
+		return rc;
+	return net_set_offloads(n, offloads) < 0 ? -EINVAL : 0;
+}
+
 #define FILTER(field) offsetof(struct net_filter, field)
 
 static const struct command commands[] = {
@@ -127,6 +154,20 @@ static const struct command commands[] = {
 	  FILTER(promisc), "RX_PROMISC", run_rx_mode },
 	{ VIRTIO_NET_CTRL_RX, VIRTIO_NET_CTRL_RX_ALLMULTI, VIRTIO_NET_F_CTRL_RX, 1, 1,
 	  FILTER(allmulti), "RX_ALLMULTI", run_rx_mode },
+	{ VIRTIO_NET_CTRL_RX, VIRTIO_NET_CTRL_RX_ALLUNI, VIRTIO_NET_F_CTRL_RX_EXTRA, 1, 1,
+	  FILTER(alluni), "RX_ALLUNI", run_rx_mode },
+	{ VIRTIO_NET_CTRL_RX, VIRTIO_NET_CTRL_RX_NOMULTI, VIRTIO_NET_F_CTRL_RX_EXTRA, 1, 1,
+	  FILTER(nomulti), "RX_NOMULTI", run_rx_mode },
+	{ VIRTIO_NET_CTRL_RX, VIRTIO_NET_CTRL_RX_NOUNI, VIRTIO_NET_F_CTRL_RX_EXTRA, 1, 1,
+	  FILTER(nouni), "RX_NOUNI", run_rx_mode },
+	{ VIRTIO_NET_CTRL_RX, VIRTIO_NET_CTRL_RX_NOBCAST, VIRTIO_NET_F_CTRL_RX_EXTRA, 1, 1,
+	  FILTER(nobcast), "RX_NOBCAST", run_rx_mode },
+	{ VIRTIO_NET_CTRL_VLAN, VIRTIO_NET_CTRL_VLAN_ADD, VIRTIO_NET_F_CTRL_VLAN, 2, 2, 0,
+	  "VLAN_ADD", run_vlan },
+	{ VIRTIO_NET_CTRL_VLAN, VIRTIO_NET_CTRL_VLAN_DEL, VIRTIO_NET_F_CTRL_VLAN, 2, 2, 0,
+	  "VLAN_DEL", run_vlan },
+	{ VIRTIO_NET_CTRL_GUEST_OFFLOADS, VIRTIO_NET_CTRL_GUEST_OFFLOADS_SET,
+	  VIRTIO_NET_F_CTRL_GUEST_OFFLOADS, 8, 8, 0, "GUEST_OFFLOADS_SET", run_offloads },
 	{ VIRTIO_NET_CTRL_MAC, VIRTIO_NET_CTRL_MAC_TABLE_SET, VIRTIO_NET_F_CTRL_RX, 8,
 	  PAYLOAD_MAX, 0, "MAC_TABLE_SET", run_mac_table },
 	{ VIRTIO_NET_CTRL_MAC, VIRTIO_NET_CTRL_MAC_ADDR_SET, VIRTIO_NET_F_CTRL_MAC_ADDR,

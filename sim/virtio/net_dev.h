@@ -18,6 +18,9 @@ struct virtio_net {
 	char     id[32];
 	unsigned pairs;			/* configured */
 	uint16_t mtu;
+	uint32_t speed;
+	uint8_t  duplex;		/* as the register has it */
+	bool     filters;
 	bool     packed, mrg_rxbuf, modern, legacy, server;
 	char     socket[VHOST_SOCKET_MAX];
 	uint8_t  mac_home[NET_MAC_LEN];	/* configured: what a reset goes back to */
@@ -27,6 +30,7 @@ struct virtio_net {
 	bool     link, announce;
 	struct vhost_offer offer;	/* live until d.latched */
 	unsigned pairs_on;		/* serving packets */
+	uint64_t offloads;		/* receive offloads in force, of those accepted */
 	struct vhost_ring *ring;	/* 2 * pairs, as given to the back-end */
 
 	struct vq         ctrl;
@@ -41,6 +45,9 @@ unsigned net_pairs_usable(const struct virtio_net *n);
 
 /* Changes the number of pairs that serve packets; when it returns the back-end has it. */
 int  net_set_pairs(struct virtio_net *n, unsigned pairs);
+
+/* Which receive offloads are in force; when it returns the back-end has it. */
+int  net_set_offloads(struct virtio_net *n, uint64_t offloads);
 
 /* Serves what the driver put on the control queue q. */
 void net_ctrl_serve(struct virtio_net *n, unsigned q);

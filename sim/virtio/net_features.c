@@ -2,9 +2,10 @@
 // net_features.c - the feature bits of virtio-net (virtio 1.2, 5.1.3 and 6).
 //
 // Never here: bit 30 (the wire's PROTOCOL_FEATURES), ACCESS_PLATFORM and ORDER_PLATFORM (there
-// is no translation and no bus to order; they would only cost the driver barriers), CTRL_VLAN
-// and CTRL_RX_EXTRA (nobody would enforce them), CTRL_GUEST_OFFLOADS (a running back-end cannot
-// be told), and all that needs an admin queue.
+// is no translation and no bus to order; they would only cost the driver barriers), RSS and
+// HASH_REPORT (their configuration has no message in vhost, so no back-end can be told), and all
+// that needs an admin queue. CTRL_VLAN and CTRL_RX_EXTRA only where somebody is said to enforce
+// them (filters=on).
 #include <linux/virtio_config.h>
 #include <linux/virtio_net.h>
 #include <linux/virtio_ring.h>
@@ -12,13 +13,11 @@
 #include "sim/virtio/net_dev.h"
 #include "sim/virtio/net_features.h"
 
+#ifndef VIRTIO_F_NOTIFICATION_DATA
+#define VIRTIO_F_NOTIFICATION_DATA 38
+#endif
 #ifndef VIRTIO_F_RING_RESET
 #define VIRTIO_F_RING_RESET 40
-#endif
-#ifndef VIRTIO_NET_F_HOST_USO
-#define VIRTIO_NET_F_GUEST_USO4 54
-#define VIRTIO_NET_F_GUEST_USO6 55
-#define VIRTIO_NET_F_HOST_USO   56
 #endif
 
 static bool always(const void *dev)
@@ -30,6 +29,16 @@ static bool always(const void *dev)
 static bool mtu_set(const void *dev)
 {
 	return ((const struct virtio_net *)dev)->mtu;
+}
+
+static bool speed_set(const void *dev)
+{
+	return ((const struct virtio_net *)dev)->speed;
+}
+
+static bool filters_wanted(const void *dev)
+{
+	return ((const struct virtio_net *)dev)->filters;
 }
 
 static bool mrg_wanted(const void *dev)
@@ -67,6 +76,13 @@ static bool backend_seen(const void *dev)
 	return ((const struct virtio_net *)dev)->offer.known;
 }
 
+static bool offloads_to_switch(const void *dev)
+{
+	const struct virtio_net *n = dev;
+
+	return n->offer.known && (n->offer.features & NET_RX_OFFLOADS);
+}
+
 #define CTRL FBIT(VIRTIO_NET_F_CTRL_VQ)
 #define TX_CSUM FBIT(VIRTIO_NET_F_CSUM)
 #define RX_CSUM FBIT(VIRTIO_NET_F_GUEST_CSUM)
@@ -86,6 +102,7 @@ static bool backend_seen(const void *dev)
 static const struct feature rows[] = {
 	NET(CSUM, BACKEND, 0, 0, always),
 	NET(GUEST_CSUM, BACKEND, 0, 0, always),
+	NET(CTRL_GUEST_OFFLOADS, DEVICE, CTRL, 0, offloads_to_switch),
 	NET(MTU, TOLD, 0, 0, mtu_set),
 	NET(MAC, DEVICE, 0, 0, always),
 	NET(GUEST_TSO4, BACKEND, RX_CSUM, 0, always),
@@ -100,6 +117,8 @@ static const struct feature rows[] = {
 	NET(STATUS, DEVICE, 0, 0, always),
 	NET(CTRL_VQ, DEVICE, 0, 0, always),
 	NET(CTRL_RX, DEVICE, CTRL, 0, always),
+	NET(CTRL_VLAN, DEVICE, CTRL, 0, filters_wanted),
+	NET(CTRL_RX_EXTRA, DEVICE, CTRL, 0, filters_wanted),
 	NET(GUEST_ANNOUNCE, DEVICE, CTRL, 0, always),
 	NET(MQ, BACKEND, CTRL, 0, many_pairs),
 	NET(CTRL_MAC_ADDR, DEVICE, CTRL, 0, always),
@@ -110,10 +129,12 @@ static const struct feature rows[] = {
 	CORE(VERSION_1, BACKEND, false, 0, 0, always),
 	CORE(RING_PACKED, BACKEND, false, FBIT(VIRTIO_F_VERSION_1), 0, packed_wanted),
 	CORE(IN_ORDER, BACKEND, false, 0, 0, always),
+	CORE(NOTIFICATION_DATA, TOLD, false, 0, 0, always),
 	CORE(RING_RESET, DEVICE, false, 0, 0, backend_seen),
 	NET(GUEST_USO4, BACKEND, RX_CSUM, 0, always),
 	NET(GUEST_USO6, BACKEND, RX_CSUM, 0, always),
 	NET(HOST_USO, BACKEND, TX_CSUM, 0, always),
+	NET(SPEED_DUPLEX, DEVICE, 0, 0, speed_set),
 };
 
 const struct features net_features = { rows, sizeof(rows) / sizeof(rows[0]) };

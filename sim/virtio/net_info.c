@@ -35,7 +35,7 @@ int virtio_net_info(struct ioapi_func *f, struct virtio_net_info *i)
 		.pairs_max = net_pairs_offered(n), .queues = n->d.queues_made, .mtu = n->mtu,
 		.offered = vdev_offer(&n->d, n->modern ? VDEV_MODERN : VDEV_LEGACY),
 		.accepted = n->d.latched ? n->d.accepted : 0, .filter = n->filter,
-		.socket = n->socket, .server = n->server,
+		.offloads = n->offloads, .socket = n->socket, .server = n->server,
 	};
 	i->backend_known = n->offer.known;
 	memcpy(i->mac, n->mac, NET_MAC_LEN);

@@ -348,7 +348,7 @@ static int notify_write(void *dev, uint64_t off, unsigned size, uint64_t val)
 
 	if (off % VPCI_NOTIFY_STRIDE || (size != 2 && size != 4))
 		return -ENXIO;
-	if (val != q) {
+	if (vdev_bell_queue(p->d, size, val) != q) {
 		__atomic_fetch_add(&p->d->stat.notifies_dropped, 1, __ATOMIC_RELAXED);
 		return 0;
 	}

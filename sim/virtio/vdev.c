@@ -16,6 +16,10 @@
 #include "sim/mem/space.h"
 #include "sim/virtio/vdev.h"
 
+#ifndef VIRTIO_F_NOTIFICATION_DATA
+#define VIRTIO_F_NOTIFICATION_DATA 38
+#endif
+
 #define DOOR(x) (1u << (x))
 #define ANY_DOOR (DOOR(VDEV_MODERN) | DOOR(VDEV_LEGACY))
 
@@ -331,6 +335,8 @@ static void start(struct vdev *d)
 		return;
 	}
 	d->running = true;
+	__atomic_store_n(&d->bell_data, vdev_has(d, VIRTIO_F_NOTIFICATION_DATA),
+			 __ATOMIC_RELAXED);
 	for (unsigned q = 0; q < n; q++)
 		if (counts(d, q))
 			queue_runs(d, q);
@@ -423,6 +429,12 @@ void vdev_queue_call(struct vdev *d, unsigned q)
 {
 	if (d->queue[q].running)
 		d->ops->queue_call(d, q);
+}
+
+/* 4.1.5.2: 16 bits of queue, then where the ring stands, which is only a hint: rings are read. */
+uint64_t vdev_bell_queue(const struct vdev *d, unsigned size, uint64_t val)
+{
+	return size == 4 && __atomic_load_n(&d->bell_data, __ATOMIC_RELAXED) ? val & 0xffff : val;
 }
 
 enum vdev_bell vdev_ring(struct vdev *d, unsigned q)

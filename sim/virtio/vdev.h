@@ -24,7 +24,7 @@
 #include "sim/virtio/features.h"
 
 #define VDEV_NO_VECTOR 0xffff
-#define VDEV_QUEUES_MAX 256
+#define VDEV_QUEUES_MAX 257
 
 struct err;
 struct space;
@@ -151,6 +151,7 @@ struct vdev {
 	bool     config_dirty;		/* something readable changed since `generation` was read */
 	bool     running;		/* ops->start() succeeded and ops->stop() was not called */
 	bool     latched;		/* the offer is frozen, as in `offered` */
+	bool     bell_data;		/* atomic: notifications carry more than the queue */
 	enum vdev_door door;
 	uint64_t offered;		/* once latched */
 	uint64_t accepted;		/* features, as the driver wrote them */
@@ -196,6 +197,8 @@ void vdev_queue_call(struct vdev *d, unsigned q);
 
 /* A legacy driver may use the device before DRIVER_OK (3.1.2): rings start when first needed. */
 void vdev_start_early(struct vdev *d);
+/* Unlocked: what a notification of `size` bytes names, of all that was written. */
+uint64_t vdev_bell_queue(const struct vdev *d, unsigned size, uint64_t val);
 /* Unlocked: a notification. KICK has been done; SERVE is left to vdev_serve(), locked. */
 enum vdev_bell vdev_ring(struct vdev *d, unsigned q);
 void vdev_serve(struct vdev *d, unsigned q);

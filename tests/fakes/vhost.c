@@ -182,6 +182,15 @@ void vhost_stop(struct vhost *v)
 	v->rings = 0;
 }
 
+int vhost_change_features(struct vhost *v, uint64_t acked)
+{
+	int rc = note(v, "change_features", 0, (int64_t)acked);
+
+	if (rc == 0)
+		v->acked = acked;
+	return rc;
+}
+
 bool vhost_started(const struct vhost *v)
 {
 	return v->started;
@@ -232,6 +241,11 @@ void vhost_status(struct vhost *v, uint8_t status)
 int vhost_get_config(struct vhost *v, void *buf, unsigned off, unsigned len)
 {
 	return -ENOTSUP;
+}
+
+void vhost_announce(struct vhost *v, const uint8_t mac[6])
+{
+	note(v, "announce", 0, mac[5]);
 }
 
 unsigned vhost_stats(const struct vhost *v, struct ioapi_stat *rows, unsigned max)

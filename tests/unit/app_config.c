@@ -51,6 +51,8 @@ static void wrong_nets_are_refused_with_the_law_they_break(void)
 		{ "socket=/s,queues=1x", "queues=1x: must be a number from 1 to 128", -EINVAL },
 		{ "socket=/s,queues=", "queues=: must be a number from 1 to 128", -EINVAL },
 		{ "socket=/s,mtu=67", "mtu=67: must be a number from 68 to 65535", -EINVAL },
+		{ "socket=/s,speed=0", "speed=0: must be a number from 1 to 2147483647", -EINVAL },
+		{ "socket=/s,duplex=both", "duplex=both: must be full or half", -EINVAL },
 		{ "socket=/s,mtu=65536", "mtu=65536: must be a number from 68 to 65535", -EINVAL },
 		{ "socket=/s,timeout=5", "timeout=5: must be milliseconds from 10 to 60000",
 		  -EINVAL },
@@ -83,7 +85,8 @@ static void wrong_nets_are_refused_with_the_law_they_break(void)
 		  "bdf=0000:00:04.0x: must be a PCI address such as 0000:00:04.0", -EINVAL },
 		{ "socket=/s,Queues=2",
 		  "Queues: unknown key; there are socket, server, id, bdf, mac, queues, "
-		  "queue-size, mode, packed, mrg, mtu, timeout, wait", -EINVAL },
+		  "queue-size, mode, packed, mrg, mtu, speed, duplex, filters, timeout, wait",
+		  -EINVAL },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
@@ -163,7 +166,8 @@ static void defaults_are_as_documented(void)
 	CU_EQ(config_finish(&c, NULL), 0);
 	CU_ASSERT_TRUE(config_format(&c, text, sizeof(text)) < (int)sizeof(text));
 	EXPECT_TEXT(text, "net socket=/s,server=off,id=net0,bdf=0000:00:04.0,mac=52:54:00:00:00:01,"
-		    "queues=1,queue-size=256,mode=modern,packed=on,mrg=on,timeout=2000,wait=1000\n"
+		    "queues=1,queue-size=256,mode=modern,packed=on,mrg=on,duplex=full,filters=off,"
+		    "timeout=2000,wait=1000\n"
 		    "option coalesce=on\noption pagemap=on\n");
 }
 
@@ -394,7 +398,7 @@ static void each_key_has_help(void)
 
 	for (; (help = config_help(n, &key)); n++)
 		CU_ASSERT_TRUE(strlen(key) > 1 && strlen(help) > 10);
-	CU_EQ(n, 13);
+	CU_EQ(n, 16);
 	for (n = 0; (help = config_option_help(n, &key)); n++)
 		CU_ASSERT_TRUE(strlen(key) > 1 && strlen(help) > 10);
 	CU_EQ(n, 4);

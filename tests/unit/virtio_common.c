@@ -60,11 +60,11 @@ static void one_capability_of_each_type(void)
 
 static void notify_covers_all_queues(void)
 {
-	up(&(struct rig_opts){ .pairs = 127 });
+	up(&(struct rig_opts){ .pairs = 128 });
 	CU_EQ(r.notify_mult, 4096);
 	CU_EQ(r.notify % 4, 0);
-	CU_EQ(cc(&r, VIRTIO_PCI_COMMON_NUMQ, 2), 255);
-	for (unsigned q = 0; q < 255; q++) {
+	CU_EQ(cc(&r, VIRTIO_PCI_COMMON_NUMQ, 2), 257);
+	for (unsigned q = 0; q < 257; q++) {
 		cc_set(&r, VIRTIO_PCI_COMMON_Q_SELECT, 2, q);
 		CU_EQ(cc(&r, VIRTIO_PCI_COMMON_Q_NOFF, 2), q);
 		CU_EQ(rig_notify(&r, q), 0);

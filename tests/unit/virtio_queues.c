@@ -356,7 +356,7 @@ static void nonsense_is_refused_at_birth(void)
 {
 	static const struct virtio_net_params bad[] = {
 		{ .pairs = 0, .queue_size = 256, .modern = true },
-		{ .pairs = 128, .queue_size = 256, .modern = true },
+		{ .pairs = 129, .queue_size = 256, .modern = true },
 		{ .pairs = 1, .queue_size = 0, .modern = true },
 		{ .pairs = 1, .queue_size = 255, .modern = true },
 		{ .pairs = 1, .queue_size = 0xffff, .modern = true },

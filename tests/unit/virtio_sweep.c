@@ -121,7 +121,8 @@ static void device_configuration_reads_at_any_width(void)
 	up(&(struct rig_opts){ .pairs = 2, .mtu = 1500 });
 	for (unsigned i = 0; i < sizeof(bytes); i++)
 		bytes[i] = (uint8_t)dc(&r, i, 1);
-	CU_EQ(memcmp(bytes, "\x52\x54\x00\x12\x34\x56\x01\x00\x02\x00\xdc\x05\0\0\0\0", 16), 0);
+	CU_EQ(memcmp(bytes, "\x52\x54\x00\x12\x34\x56\x01\x00\x02\x00\xdc\x05"
+		     "\xff\xff\xff\xff\xff\0\0\0\0\0\0\0", 24), 0);
 	for (unsigned size = 2; size <= 8; size *= 2) {
 		for (unsigned off = 0; off + size <= sizeof(bytes); off++) {
 			uint64_t want = 0;
