@@ -126,9 +126,9 @@ engines:				## container engines, OVS, OVN, end to end; T=name picks one
 	$(Q)B='$(B)' exec tests/check/run-tests.sh $(or $(wildcard tests/engines/$(T).sh), \
 		$(filter-out tests/engines/lib%,$(wildcard tests/engines/*.sh)))
 
-bench:					## speed, as ratios against virtio-user and libc
-	$(Q)deploy/setup.sh
-	$(Q)$(MAKE) --no-print-directory B='$(B)' bench-programs
+bench:					## speed beside the peers', in ratios; ARGS=--help for pieces
+	$(Q)$(if $(findstring --help,$(ARGS)),:,deploy/setup.sh)
+	$(Q)$(if $(findstring --help,$(ARGS)),:,$(MAKE) --no-print-directory B='$(B)' bench-programs)
 	$(Q)B='$(B)' exec tests/bench/run.sh $(ARGS)
 
 conformance: all tests		## rows of the checklists by tests; ARGS='-v C'

@@ -1,41 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-# report.awk - rounds to medians. In: "NAME STATE TRIP TRIP A A B B DISTURBED", A the reference,
-# B ours. The file is read twice: a measurement with enough quiet rounds shows only those.
+# report.awk - the device's rounds to medians, with stats.awk. In: "NAME STATE TRIP TRIP A A B B
+# DISTURBED", A the reference, B ours. The file is read twice: a measurement with enough quiet rounds shows only those.
 
 function limit(name,  base) {
 	base = name
 	sub(/-.*/, "", base)
 	return base in most ? most[base] : ""
-}
-
-function sort_row(key,  i, j, v, n) {		# row[key, 1..count[key]], ascending
-	n = count[key]
-	for (i = 2; i <= n; i++) {
-		v = row[key, i]
-		for (j = i - 1; j > 0 && row[key, j] > v; j--)
-			row[key, j + 1] = row[key, j]
-		row[key, j + 1] = v
-	}
-}
-
-function add(key, v) {
-	row[key, ++count[key]] = v + 0
-}
-
-function mid(key,  n) {
-	n = count[key]
-	if (!n)
-		return "-"
-	return n % 2 ? row[key, (n + 1) / 2] : (row[key, n / 2] + row[key, n / 2 + 1]) / 2
-}
-
-function quantile(key, q,  i) {
-	i = int(q * (count[key] - 1) + 1.5)
-	return row[key, i]
-}
-
-function show(v) {
-	return v == "-" ? v : sprintf(v >= 100 ? "%.0f" : "%.2f", v)
 }
 
 BEGIN {
@@ -89,22 +59,12 @@ NR == FNR {
 	}
 }
 
-function holds(v, op, bound) {
-	return op == ">=" ? v >= bound - 0.0005 : v <= bound + 0.0005
-}
-
-# "level": the median misses the bound, but the middle 80 % of the rounds lie on both its sides.
-function verdict(name, rule,  f, key) {
-	split(rule, f, " ")
-	key = name (f[1] == "ratio" ? " r" : f[1] == "added" ? " d" : " b")
-	if (holds(mid(key), f[2], f[3]))
-		return "met"
-	return holds(quantile(key, f[2] == ">=" ? 0.9 : 0.1), f[2], f[3]) ? "level" : "MISSED"
+function verdict(name, rule) {
+	return judge(name (rule ~ /^ratio/ ? " r" : rule ~ /^added/ ? " d" : " b"), rule)
 }
 
 END {
-	for (key in count)
-		sort_row(key)
+	sort_all()
 	printf "cores: round trip of a cache line %s ns (%s - %s); ", show(mid("trip")),
 		show(quantile("trip", 0)), show(quantile("trip", 1))
 	printf "rounds near %d, far %d; %d of %d disturbed\n", trips["near"], trips["far"],

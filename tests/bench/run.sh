@@ -1,252 +1,67 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# run.sh - `make bench`: what the simulated device costs, as ratios within one run.
-#
-# Two pods, one with a simulated device and one with DPDK's virtio-user, hold a port each of the
-# same back-end and take turns of some tens of ms on the same core (A B B A, so that drift cancels
-# out). Before and after each turn the round trip of a cache line between the two cores is taken:
-# the machine's state, near or far. A round whose ends differ, or in which somebody else took one
-# of the two cores away, is disturbed: it is left out if enough others remain.
-#
-#	T=0.2	a fifth of the rounds (default 1)	JSON=FILE	results there too
-#	RT=1	real-time priority for the two polling threads: on a machine that is not at rest
-#	ONLY=echo32,rtt	these measurements only		KINDS=packed	these rings only
-# shellcheck source=tests/e2e/lib.sh
-SCALE=${T:-1}
-PARTS='tests/bench/traffic tests/bench/coretrip tests/bench/regs'
-. "$(dirname "$0")/../e2e/lib.sh"
+# run.sh - `make bench`: all pieces, or those named in ARGS.
+usage() {
+	cat <<-'END'
+		Usage: make bench [ARGS="[PIECE...] [OPTIONS]"]
 
-DISTURBED=0
-FAR_NS=250		# a round trip above it: the cores are far apart
-TURN_US=25000
-RTT_COUNT=4000
-RESULTS=$T/results
-declare -A IN=() OUT=()
+		  device   the simulated device beside DPDK's virtio-user, and what a register costs
 
-times() {	# N scaled, at least MIN
-	awk -v n="$1" -v s="$SCALE" -v min="${2:-2}" \
-		'BEGIN { v = int(n * s + 0.5); print v < min ? min : v }'
+		  --quick       a fifth of the rounds: half a minute a piece
+		  --json DIR    results as DIR/PIECE.json too
+		  --raw DIR     each round as a line of DIR/PIECE.raw
+		  --only A,B    these measurements of a piece only, by the first word of their names
+		  --kinds KIND  rings: split, packed (both)
+		  --limit SECS  the longest a piece may take (900)
+		  --real-time   polling threads get real-time priority: on a busy machine
+		  --help        this text
+
+		Who is compared takes turns in short rounds; a figure is the median of them, with
+		the range of the middle 80 %. Ratios are taken round by round. What must hold stands
+		beside it: met, level (missed by less than the rounds differ) or MISSED.
+	END
 }
 
-# peer NAME COMMAND...: in the background, to be spoken to with ask()
-peer() {
-	local name=$1
-	shift
-	rm -f "$T/$name.in" "$T/$name.out"
-	mkfifo "$T/$name.in" "$T/$name.out"
-	exec {IN[$name]}<>"$T/$name.in" {OUT[$name]}<>"$T/$name.out"
-	(
-		BG=1
-		[ "$(type -t "$1")" = function ] || exec "$@"
-		"$@"
-	) <"$T/$name.in" >"$T/$name.out" 2>>"$T/$name.log" &
-	PID[$name]=$!
+bad() {
+	echo "bench: $*; see make bench ARGS=--help" >&2
+	exit 2
 }
 
-peer_end() {
-	stop "$1" KILL
-	exec {IN[$1]}>&- {OUT[$1]}>&-
-}
-
-# expect NAME PATTERN: reads its lines until one matches; that one is $REPLY
-expect() {
-	while read -r -t 15 -u "${OUT[$1]}"; do
-		[[ $REPLY =~ $2 ]] && return
-	done
-	echo "$1 does not say \"$2\"" >&2
-	tail -n 5 "$T/$1.log" >&2
-	exit 1
-}
-
-ask() {
-	echo "$2" >&"${IN[$1]}"
-	expect "$1" .
-}
-
-# ---- the machine ------------------------------------------------------------------------------
-
-trip() {	# the back-end, which fills its core, stands still meanwhile
-	kill -STOP "${PID[be]}"
-	ask trip go
-	kill -CONT "${PID[be]}"
-	sleep 0.03	# until it polls again
-}
-
-state() {	# BEFORE AFTER
-	if [ "$1" -gt $FAR_NS ] && [ "$2" -gt $FAR_NS ]; then echo far
-	elif [ "$1" -le $FAR_NS ] && [ "$2" -le $FAR_NS ]; then echo near
-	else echo mixed; fi
-}
-
-# ---- back-end and pods -------------------------------------------------------------------------
-
-bench_backend() {
-	peer be stdbuf -oL dpdk-testpmd --lcores '0@0,1@0' --no-pci --in-memory -m 256 \
-		--single-file-segments --file-prefix be --vdev "net_vhost0,iface=$T/a" \
-		--vdev "net_vhost1,iface=$T/b" -- -i --total-num-mbufs=32768 --mbcache=256 \
-		--port-topology=loop --disable-link-check
-	echo start >&"${IN[be]}"
-	expect be 'forwarding - ports='
-	FORWARD="io 0,1" FRESH=
-	WORKER=$(grep -lE 'worker-1$' "/proc/${PID[be]}/task/"*/comm | head -n 1)
-	WORKER=${WORKER%/comm}
-	[ -n "$WORKER" ] || { echo "no polling thread found" >&2; exit 1; }
-	real_time "${WORKER##*/}"
-}
-
-forward() {	# MODE PORTS
-	[ "$FORWARD" = "$1 $2" ] && return
-	FORWARD="$1 $2"
-	echo stop >&"${IN[be]}"
-	expect be '^Done'
-	printf 'set fwd %s\nset portlist %s\nstart\n' "$1" "$2" >&"${IN[be]}"
-	expect be "$1 packet forwarding - ports="
-	FRESH=1
-}
-
-TRAFFIC=$B/tests/bench/traffic
-declare -A PORT=([vu]=0 [pod]=1) SOCKET=([vu]=$T/a [pod]=$T/b)
-
-swap_ports() {	# the back-end looks at one port before the other
-	local port=${PORT[vu]} socket=${SOCKET[vu]}
-	PORT=([vu]=${PORT[pod]} [pod]=$port)
-	SOCKET=([vu]=${SOCKET[pod]} [pod]=$socket)
-}
-
-run_vu() {	# split|packed
-	exec "$TRAFFIC" -l 1 --no-pci --single-file-segments --file-prefix vu --log-level=error \
-		--vdev "net_virtio_user0,path=${SOCKET[vu]},packed_vq=$([ "$1" = split ]; echo $?)"
-}
-
-run_pod() {
-	local socket=${SOCKET[pod]}
-	[ -n "${STAND_IN:-}" ] && exec "$TRAFFIC" -l 1 --no-pci --single-file-segments \
-		--file-prefix pod --log-level=error \
-		--vdev "net_virtio_user0,path=$socket,packed_vq=$([ "$1" = split ]; echo $?)"
-	NET=("socket=$socket,packed=$([ "$1" = packed ] && echo on || echo off)")
-	pod "$TRAFFIC" -l 1 --file-prefix pod --log-level=error
-}
-
-real_time() {
-	[ -z "${RT:-}" ] || chrt -f -p 1 "$1" >&2
-}
-
-# launch SIDE KIND: and say how many us it took until the first frame came back
-launch() {
-	local begin
-	begin=$(now_us)
-	peer "$1" "run_$1" "$2"
-	expect "$1" '^first'
-	TOOK=$((${REPLY#first } - begin))
-	real_time "${PID[$1]}"
-}
-
-# ---- measurements: name | what the far end does | command | unit | better | least or most ------
-
-ROWS=(
-	"echo32|io|echo 32 $TURN_US|Mpps|more|1.00"
-	"echo128|io|echo 128 $TURN_US|Mpps|more|1.00"
-	"tx|rxonly|tx $TURN_US|Mpps|more|1.00"
-	"rx|txonly|rx $TURN_US|Mpps|more|1.00"
-	"rtt|io|rtt $RTT_COUNT|ns|less|1.02"
-)
-
-# Involuntary context switches of the back-end's polling thread so far.
-lost_core() {
-	while read -r key REPLY; do
-		[ "$key" = nonvoluntary_ctxt_switches: ] && return
-	done <"$WORKER/status"
-}
-
-turn() {	# SIDE MODE COMMAND
-	local before value lost
-	case $2 in
-	txonly)	forward txonly "${PORT[$1]}" ;;
-	*)	forward "$2" 0,1 ;;
+here=$(dirname "$0")
+pieces=() json='' raw='' limit=900
+while [ $# -gt 0 ]; do
+	case $1 in
+	--help)		usage; exit ;;
+	--quick)	export T=0.2 ;;
+	--real-time)	export RT=1 ;;
+	--json | --raw | --only | --kinds | --limit)
+		[ $# -ge 2 ] || bad "$1 wants a value"
+		case $1 in
+		--json)		json=$2 ;;
+		--raw)		raw=$2 ;;
+		--only)		export ONLY=$2 ;;
+		--kinds)	export KINDS=${2//,/ } ;;
+		--limit)	limit=$2 ;;
+		esac
+		shift ;;
+	-*)	bad "no option $1" ;;
+	*)	[ -x "$here/$1.sh" ] || bad "no piece $1"
+		pieces+=("$1") ;;
 	esac
-	[ -z "$FRESH" ] || ask "$1" "$3"	# not counted: forwarding has just begun
-	FRESH=
-	lost_core; before=$REPLY
-	ask "$1" "$3"
-	value=${REPLY%% *} lost=${REPLY##* }
-	lost_core
-	DISTURBED=$((DISTURBED + lost + REPLY - before))
-	REPLY=$value
-}
-
-round() {	# NAME MODE COMMAND: A B B A
-	local before a b c d
-	trip; before=$REPLY
-	turn pod "$2" "$3"	# not counted: the first after a pause is slow
-	DISTURBED=0
-	turn vu "$2" "$3"; a=$REPLY
-	turn pod "$2" "$3"; b=$REPLY
-	turn pod "$2" "$3"; c=$REPLY
-	turn vu "$2" "$3"; d=$REPLY
-	trip
-	echo "$1 $(state "$before" "$REPLY") $before $REPLY $a $d $b $c $DISTURBED" >>"$RESULTS"
-}
-
-wanted() {
-	[ -z "${ONLY:-}" ] || [[ ,$ONLY, == *,$1,* ]]
-}
-
-generation() {	# KIND NUMBER: new processes, for the luck of where their memory lies
-	local row name mode command order="vu pod"
-	[ $(($2 % 2)) = 0 ] && order="pod vu"
-	swap_ports
-	for side in $order; do
-		launch "$side" "$1"
-	done
-	for row in "${ROWS[@]}"; do
-		IFS='|' read -r name mode command _ <<<"$row"
-		wanted "$name" || continue
-		for ((r = 0; r < ROUNDS; r++)); do
-			round "$name-$1" "$mode" "$command"
-		done
-		printf . >&2
-	done
-	forward io 0,1
-	ask vu rss; local rss=${REPLY% *}
-	ask pod rss
-	echo "rss-$1 - 0 0 $rss $rss ${REPLY% *} ${REPLY% *} 0" >>"$RESULTS"
-	peer_end vu
-	peer_end pod
-}
-
-startups() {	# KIND
-	local a b
-	for ((r = 0; r < STARTS; r++)); do
-		launch vu "$1"; a=$TOOK; peer_end vu
-		launch pod "$1"; b=$TOOK; peer_end pod
-		echo "start-$1 - 0 0 $a $a $b $b 0" >>"$RESULTS"
-	done
-	printf . >&2
-}
-
-registers() {	# lines "NAME OURS REFERENCE" in ns, from inside the pod
-	NET=("socket=${SOCKET[pod]}")
-	for ((r = 0; r < STARTS; r++)); do
-		pod taskset -c 1 "$B/tests/bench/regs" >"$T/regs" 2>>"$T/regs.log" ||
-			{ echo "regs: $(tail -n 3 "$T/regs.log")" >&2; return; }
-		awk '{ print $1, "- 0 0", $3, $3, $2, $2, 0 }' "$T/regs" >>"$RESULTS"
-	done
-	printf . >&2
-}
-
-renice -n -15 -p $$ >/dev/null 2>&1
-ROUNDS=${ROUNDS:-$(times 10)} GENERATIONS=${GENERATIONS:-$(times 6)} STARTS=$(times 7 3)
-: >"$RESULTS"
-bench_backend
-peer trip "$B/tests/bench/coretrip" 0 1
-taskset -cp 1 $$ >/dev/null	# the back-end's core is the back-end's
-for kind in ${KINDS:-split packed}; do
-	for ((g = 1; g <= GENERATIONS; g++)); do
-		generation "$kind" $g
-	done
-	wanted start && startups "$kind"
+	shift
 done
-wanted regs && [ -z "${STAND_IN:-}" ] && registers
-echo >&2
-[ -n "${RAW:-}" ] && cp "$RESULTS" "$RAW"
-awk -v json="${JSON:-}" -f "$(dirname "$0")/report.awk" "$RESULTS" "$RESULTS"
+[ ${#pieces[@]} -gt 0 ] || pieces=(device)
+[ -z "$json$raw" ] || mkdir -p ${json:+"$json"} ${raw:+"$raw"} || exit 1
+
+failed=0
+for piece in "${pieces[@]}"; do
+	echo "== $piece"
+	JSON=${json:+$(realpath "$json")/$piece.json} RAW=${raw:+$(realpath "$raw")/$piece.raw} \
+		timeout -k 5 "$limit" "$here/$piece.sh"
+	case $? in
+	0 | 77)	;;
+	124)	echo "bench: $piece took longer than $limit s" >&2; failed=1 ;;
+	*)	failed=1 ;;
+	esac
+done
+exit $failed
