@@ -126,9 +126,11 @@ engines:				## container engines, OVS, OVN, end to end; T=name picks one
 	$(Q)B='$(B)' exec tests/check/run-tests.sh $(or $(wildcard tests/engines/$(T).sh), \
 		$(filter-out tests/engines/lib%,$(wildcard tests/engines/*.sh)))
 
-bench:					## speed beside the peers', in ratios; ARGS=--help for pieces
-	$(Q)$(if $(findstring --help,$(ARGS)),:,deploy/setup.sh)
-	$(Q)$(if $(findstring --help,$(ARGS)),:,$(MAKE) --no-print-directory B='$(B)' bench-programs)
+bench:					## speed beside the peers' (ARGS=--help)
+ifeq ($(findstring --help,$(ARGS)),)
+	$(Q)deploy/setup.sh --bench
+	$(Q)$(MAKE) --no-print-directory B='$(B)' bench-programs
+endif
 	$(Q)B='$(B)' exec tests/bench/run.sh $(ARGS)
 
 conformance: all tests		## rows of the checklists by tests; ARGS='-v C'

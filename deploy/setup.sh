@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 # setup.sh - makes a bare Debian 12 machine fit for `make check`, `make bench` and `make demo`.
 #
-#	setup.sh [--check] [--engines]
+#	setup.sh [--check] [--bench] [--engines]
 #
+# With --bench also the peers `make bench` measures beside, and valgrind to count instructions.
 # With --engines also for `make engines`: the container engines, Open vSwitch with DPDK, OVN, and
 # beside the distribution's containerd a newer one, which only the tests use (CDI begins there).
 #
@@ -20,13 +21,15 @@ musl-tools qemu-system-x86 busybox-static"
 ENGINES="crun podman containerd docker.io containernetworking-plugins python3-grpcio
 python3-protobuf python3-yaml protobuf-compiler busybox-static openvswitch-switch-dpdk ovn-central
 ovn-host debhelper man-db groff"
+BENCH="openvswitch-switch-dpdk librte-net-memif23 valgrind"
 NEWER=/opt/podpci-engines/containerd	# as dpkg -x unpacks it
 CHECK= NEED_NEWER=
 for arg; do
 	case $arg in
 	--check)	CHECK=1 ;;
+	--bench)	TEST="$TEST $BENCH" ;;
 	--engines)	TEST="$TEST $ENGINES" NEED_NEWER=1 ;;
-	*)		echo "usage: setup.sh [--check] [--engines]" >&2; exit 2 ;;
+	*)		echo "usage: setup.sh [--check] [--bench] [--engines]" >&2; exit 2 ;;
 	esac
 done
 PAGES=${PODPCI_HUGEPAGES:-1024}		# of 2 MB

@@ -6,6 +6,7 @@ usage() {
 		Usage: make bench [ARGS="[PIECE...] [OPTIONS]"]
 
 		  device   the simulated device beside DPDK's virtio-user, and what a register costs
+		  switch   pod to pod: podpci-switch, OVS-DPDK and testpmd, and memif beside them
 
 		  --quick       a fifth of the rounds: half a minute a piece
 		  --json DIR    results as DIR/PIECE.json too
@@ -50,7 +51,7 @@ while [ $# -gt 0 ]; do
 	esac
 	shift
 done
-[ ${#pieces[@]} -gt 0 ] || pieces=(device)
+[ ${#pieces[@]} -gt 0 ] || pieces=(device switch)
 [ -z "$json$raw" ] || mkdir -p ${json:+"$json"} ${raw:+"$raw"} || exit 1
 
 failed=0
