@@ -379,10 +379,8 @@ int attach_ports(struct config *c, const char *path, bool verbose, struct err *e
 	    sizeof(a.path))
 		return err_set(e, -ENAMETOOLONG, "%s is too long for a socket", path);
 	rc = ctl_open(&a.ctl, a.path, CALL_MS, &why);
-	if (rc && path) {
-		*e = why;		/* that one was asked for */
-		return rc;
-	}
+	if (rc && path)		/* that one was asked for */
+		return err_set(e, rc, "%s: is podpci-switch running there?", why.msg);
 	private = rc != 0;
 	rc = private ? go_private(&a, program, sizeof(program), strerror(-rc), e) : 0;
 	if (!rc)

@@ -20,8 +20,8 @@ printf '%s\n' '# two devices' "net socket=$T/a.sock,server,id=up" "net socket=$T
 printf 'net socket=/x\nnet socket=/y,mode=ancient\n' >"$T/bad.conf"
 long=$(printf '%0120d' 0)
 
-check "no device" refused "no device: give --net socket=PATH or --config FILE"
-check "no socket" refused "--net: socket=PATH is missing" --net queues=2
+check "no device" refused "no device: give --net [KEY=VALUE,...] or --config FILE"
+check "a server without a socket" refused "net0: server needs socket=PATH" --net server
 check "a wrong value" refused \
 	"--net: queue-size=300: must be a power of two from 64 to 32768" \
 	--net "socket=/x,queue-size=300"
