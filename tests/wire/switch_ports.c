@@ -228,20 +228,20 @@ static void vlans_and_mtu_hold_end_to_end(void)
 	CU_EQ(cmd(&r, "port set p2 mode access pvid 20"), 0);
 	n = frame_make(b, 0, 1, 0, 7, 100);
 	pod_send(&r.pod[0], b, n);
-	nap_ms(20);
+	rig_settle(&r);
 	CU_EQ(pod_recv(&r.pod[1], got), 104);
 	CU_EQ(memcmp(got + 12, "\x81\x00\x00\x0a", 4), 0);
 	CU_EQ(frame_number(got), 7);
 	CU_EQ(pod_recv(&r.pod[2], got), 0);
 	pod_send(&r.pod[1], b, frame_make(b, 0, 2, 10, 8, 104));
-	nap_ms(20);
+	rig_settle(&r);
 	CU_EQ(pod_recv(&r.pod[0], got), 100);
 	CU_EQ(memcmp(got + 12, "\x88\xb5", 2), 0);
 	CU_EQ(pod_recv(&r.pod[2], got), 0);
 	CU_EQ(cmd(&r, "port set p0 mtu 1000"), 0);
 	pod_send(&r.pod[1], b, frame_make(b, 0, 2, 10, 9, 1019));
 	pod_send(&r.pod[1], b, frame_make(b, 0, 2, 10, 10, 1018));
-	nap_ms(20);
+	rig_settle(&r);
 	CU_EQ(pod_recv(&r.pod[0], got), 1014);
 	CU_EQ(frame_number(got), 10);
 	rig_down(&r);
@@ -272,7 +272,7 @@ static void offloads_are_done_for_those_who_cannot(void)
 	buf = (struct drv_buf){ drv_gpa(off), 12 + 54 + 1400, false };
 	drv_add(r.pod[0].p.ring[TX], &buf, 1);
 	(void)!write(r.pod[0].p.kick[TX], &one, sizeof(one));
-	nap_ms(30);
+	rig_settle(&r);
 	for (unsigned i = 0; i < 3; i++) {
 		const uint8_t *rx = r.pod[1].p.mem.host + r.pod[1].rx_off + i * POD_BUF;
 

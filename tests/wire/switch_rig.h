@@ -38,6 +38,9 @@
 #define FRAME_BYTES 2048
 #define PODS_MAX 8
 
+#define SPIN_US 50
+#define SETTLE_ROUNDS 8		/* take, write, complete, give back; twice for an echo */
+
 #define RX 0
 #define TX 1
 
@@ -96,7 +99,7 @@ static inline void need_net(void)
 static inline void rig_up(struct rig *r, unsigned workers)
 {
 	struct sw_opts o = {
-		.workers = { .n = workers, .mode = WORKERS_ADAPTIVE, .spin_us = 50 },
+		.workers = { .n = workers, .mode = WORKERS_ADAPTIVE, .spin_us = SPIN_US },
 		.dir = "/tmp", .socket_mode = 0600,
 	};
 	struct err e;
@@ -209,6 +212,29 @@ static inline void pod_send(struct pod *d, const uint8_t *frame, uint32_t n)
 	drv_add(d->p.ring[TX], &b, 1);
 	if (drv_kick_wanted(d->p.ring[TX]))
 		(void)!write(d->p.kick[TX], &one, sizeof(one));
+}
+
+/*
+ * Returns when what was sent before has been dealt with, however busy the machine: the workers
+ * poll meanwhile, so that a round is seen to end and none hides in a sleep.
+ */
+static inline void rig_settle(struct rig *r)
+{
+	enum workers_mode mode = workers_mode_get(r->s->w);
+
+	workers_mode(r->s->w, WORKERS_POLL, 0);
+	for (unsigned i = 0; i < workers_count(r->s->w); i++) {
+		struct worker_stats was, now;
+		unsigned ms = 0;
+
+		workers_stats(r->s->w, i, &was);
+		do {
+			nap_ms(1);
+			workers_stats(r->s->w, i, &now);
+		} while (now.rounds < was.rounds + SETTLE_ROUNDS && ++ms < 5000);
+		CU_ASSERT(ms < 5000);
+	}
+	workers_mode(r->s->w, mode, SPIN_US);
 }
 
 static inline void rig_down(struct rig *r)
