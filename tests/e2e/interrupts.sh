@@ -5,7 +5,7 @@
 . "$(dirname "$0")/lib.sh"
 
 rx_interrupts() {
-	frames --count 2000 --window 4 --rx-interrupt "$@" >"$T/pod.log" 2>&1
+	frames --count 4000 --window 1 --rx-interrupt "$@" >"$T/pod.log" 2>&1
 	local rc=$?
 	cat "$T/pod.log"
 	[ $rc = 0 ] && le 20 "$(json wakeups)" "interrupts wanted" &&
