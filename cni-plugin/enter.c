@@ -420,11 +420,23 @@ static int list_target(const struct world *w, const char *path)
 	return in_root(w->root_fd, path, O_PATH);
 }
 
+static int show_list(const struct step *s, const struct world *w, struct err *e)
+{
+	int target = list_target(w, s->arg[2]), rc;
+
+	if (target < 0)		/* a root that cannot be written, not even now */
+		return cover_above(w, s->arg[1], s->arg[2], e);
+	rc = cover(w, s->arg[1], target, e);
+	close(target);
+	return rc;
+}
+
+/* Programs started with an environment of their own (exec in a container) have it too. */
 static int do_preload(const struct step *s, struct world *w, struct err *e)
 {
 	static char text[PRELOAD_MAX + 256];
 	size_t n = read_list(w, s->arg[2], text, PRELOAD_MAX);
-	int target, rc;
+	int rc;
 
 	if (n && text[n - 1] != '\n')
 		text[n++] = '\n';
@@ -432,14 +444,9 @@ static int do_preload(const struct step *s, struct world *w, struct err *e)
 	if (mkdirat(w->stage, "etc", 0755) && errno != EEXIST)
 		return fail(e, "mkdir", "etc");
 	rc = write_file(w, s->arg[1], text, e);
-	if (rc)
-		return rc;
-	target = list_target(w, s->arg[2]);
-	if (target < 0)		/* a root that cannot be written, not even now */
-		return cover_above(w, s->arg[1], s->arg[2], e);
-	rc = cover(w, s->arg[1], target, e);
-	close(target);
-	return rc;
+	if (!rc)
+		rc = show_list(s, w, e);
+	return strcmp(s->arg[3], "may") ? rc : 0;	/* LD_PRELOAD has it */
 }
 
 static int do_leave(const struct step *s, struct world *w, struct err *e)

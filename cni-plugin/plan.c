@@ -337,8 +337,6 @@ static void ovs_steps(struct plan *p, const struct attach *a)
 		arg(p, s, "tag=%u", c->vlan);
 	if (c->mtu)
 		arg(p, s, "mtu=%u", c->mtu);
-	if (c->queues > 1)
-		arg(p, s, "queues=%u", c->queues);
 }
 
 int plan_attach(struct plan *p, const struct attach *a, struct err *e)
@@ -463,8 +461,8 @@ int plan_inject(struct plan *p, const struct attach *a, unsigned n, const struct
 		arg(p, s, "%s", POD_MEMORY);
 		arg(p, s, "%s", memory->conf->memory == MEMORY_TMPFS ? "tmpfs" : "hugetlbfs");
 	}
-	if (!c->preloaded)
-		step(p, OP_PRELOAD, POD_LIBRARY, "etc/ld.so.preload", POD_PRELOAD, NULL);
+	step(p, OP_PRELOAD, POD_LIBRARY, "etc/ld.so.preload", POD_PRELOAD,
+	     c->preloaded ? "may" : "must", NULL);
 	show_steps(p);
 	step(p, OP_LEAVE, NULL);
 	return done(p, e);

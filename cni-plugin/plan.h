@@ -97,7 +97,7 @@ enum op {
 	OP_SHOW,	/* TREE TARGET over|merge|make: covers it, keeps its other entries,
 			   or makes it if it is not there */
 	OP_MEMORY,	/* INDEX TARGET KIND: the INDEXth held, if it is what it should be */
-	OP_PRELOAD,	/* LIBRARY TREE TARGET: the loader's list, what it has and the library */
+	OP_PRELOAD,	/* LIBRARY TREE TARGET must|may: the loader's list and the library */
 	OP_LEAVE,	/* the stage goes; what was shown of it stays */
 	OPS
 };

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // podpci.c - the command line: verbs as rows.
+#include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "sim/app/cmds.h"
 
@@ -15,6 +18,19 @@ static int cmd_version(int argc, char **argv)
 	return 0;
 }
 
+/* A program of its own, for engines' sake: it lies beside this one. */
+static int cmd_cdi(int argc, char **argv)
+{
+	char path[PATH_MAX + 16];
+	ssize_t n = readlink("/proc/self/exe", path, PATH_MAX - 1);
+
+	path[n > 0 ? n : 0] = '\0';
+	snprintf(strrchr(path, '/') ? strrchr(path, '/') : path, 16, "/podpci-cdi");
+	execv(path, argv);
+	fprintf(stderr, "podpci: %s: %s\n", path, strerror(errno));
+	return errno == ENOENT ? CMD_NOT_FOUND : CMD_NOT_EXEC;
+}
+
 static const struct verb {
 	const char *name, *alias;
 	const char *help;
@@ -24,6 +40,8 @@ static const struct verb {
 	{ "sysfs", NULL, "render the bus into a directory, for container engines", cmd_sysfs },
 	{ "dev", NULL, "look at devices that are in use, trace, add and remove them", cmd_dev },
 	{ "switch", NULL, "manage the node's switch, podpci-switch", cmd_switch },
+	{ "cdi", NULL, "specifications for podman and containerd: --device podpci.dev/net=NAME",
+	  cmd_cdi },
 	{ "doctor", NULL, "say why no packets flow, and what to do", cmd_doctor },
 	{ "help", "--help", "this list; `podpci VERB --help' says more", cmd_help },
 	{ "version", "--version", "print the version", cmd_version },
