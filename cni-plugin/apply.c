@@ -225,7 +225,9 @@ static int switch_call(const char *control, const char *const *words, unsigned n
 
 static int switch_do(const struct step *s, struct world *w, struct err *e)
 {
-	return switch_call(s->arg[0], s->arg + 1, s->n - 1, NULL, e);
+	int rc = switch_call(s->arg[0], s->arg + 1, s->n - 1, NULL, e);
+
+	return rc == -ENOENT ? -ECONNREFUSED : rc;	/* no switch: it may come yet */
 }
 
 /* A switch that is not there has no ports. */

@@ -347,7 +347,7 @@ static int wait_for(int fd, int64_t deadline)
 	int n = poll(&p, 1, left > 0 ? (int)left : 0);
 
 	if (n < 0)
-		return errno == EINTR ? 0 : -errno;
+		return -errno;		/* EINTR: we were told to stop */
 	return n ? 0 : -ETIMEDOUT;
 }
 

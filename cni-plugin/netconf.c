@@ -176,6 +176,8 @@ static bool bdf_ok(const char *text)
 
 static int judge_memory(const struct netconf *c, const struct node *node, struct err *e)
 {
+	if (c->reserve > c->size)
+		return err_set(e, -EINVAL, "memory.reserve: is more than memory.size");
 	if (c->memory == MEMORY_NONE)
 		return 0;
 	if (!power_of_two(c->page))
@@ -183,8 +185,6 @@ static int judge_memory(const struct netconf *c, const struct node *node, struct
 	if (c->memory == MEMORY_HUGETLBFS && (c->size % c->page || c->reserve % c->page))
 		return err_set(e, -EINVAL, "memory.size, memory.reserve: must be whole pages of "
 			       "%llu bytes", (unsigned long long)c->page);
-	if (c->reserve > c->size)
-		return err_set(e, -EINVAL, "memory.reserve: is more than memory.size");
 	if (c->size > node->huge_max)
 		return err_set(e, -EINVAL, "memory.size: is more than this node allows "
 			       "(hugepagesMax, %llu bytes)", (unsigned long long)node->huge_max);
