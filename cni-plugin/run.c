@@ -32,7 +32,9 @@ static void on_stop(int sig)
 
 void run_prepare(const struct node *node, volatile sig_atomic_t *stop)
 {
-	struct itimerval t = { .it_value = { .tv_sec = node->deadline_ms / 1000,
+	/* Again and again, should undoing wait for somebody too. */
+	struct itimerval t = { .it_interval = { .tv_sec = 1 },
+			       .it_value = { .tv_sec = node->deadline_ms / 1000,
 					     .tv_usec = node->deadline_ms % 1000 * 1000 } };
 	struct sigaction a = { .sa_handler = on_stop };	/* no SA_RESTART: waits end */
 

@@ -83,12 +83,14 @@ void ctl_close(struct ctl *c)
 static int wait_readable(struct ctl *c, int64_t deadline_ms)
 {
 	struct pollfd p = { .fd = c->fd, .events = POLLIN };
-	int64_t left = deadline_ms - now_ms();
-	int n = poll(&p, 1, left > 0 ? (int)left : 0);
+	int n;
 
-	if (n < 0)
-		return errno == EINTR ? 0 : -errno;
-	return n ? 0 : -ETIMEDOUT;
+	do {	/* a signal is no answer: read() would wait for ever */
+		int64_t left = deadline_ms - now_ms();
+
+		n = poll(&p, 1, left > 0 ? (int)left : 0);
+	} while (n < 0 && errno == EINTR);
+	return n < 0 ? -errno : n ? 0 : -ETIMEDOUT;
 }
 
 static int read_reply(struct ctl *c, int64_t deadline_ms, Podpci__Reply **r, struct err *e)
