@@ -61,16 +61,42 @@ static int find(const char *path, const char *type, struct err *e)
 	return err_set(e, -ENOENT, "IPAM plugin %s: is in no directory of CNI_PATH", type);
 }
 
-/* CNI_* as received but for the command, a fixed PATH, nothing of a loader's. */
-static void environment(char **to, char *command)
+/* What is asked about, which GC and a hook have from a record and not from their environment. */
+struct about {
+	char container[sizeof(((struct request *)0)->container) + 16];
+	char ifname[40], netns[sizeof(((struct request *)0)->netns) + 16];
+};
+
+static bool is_about(const char *variable)
+{
+	static const char *const names[] = {
+		"CNI_COMMAND=", "CNI_CONTAINERID=", "CNI_IFNAME=", "CNI_NETNS=",
+	};
+
+	for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (!strncmp(variable, names[i], strlen(names[i])))
+			return true;
+	return false;
+}
+
+/* CNI_* as received but for what it is about, a fixed PATH, nothing of a loader's. */
+static void environment(char **to, char *command, const struct request *q, struct about *a)
 {
 	static char fixed_path[] = "PATH=/usr/sbin:/usr/bin:/sbin:/bin";
 	unsigned n = 0;
 
+	snprintf(a->container, sizeof(a->container), "CNI_CONTAINERID=%s", q->container);
+	snprintf(a->ifname, sizeof(a->ifname), "CNI_IFNAME=%s", q->ifname);
+	snprintf(a->netns, sizeof(a->netns), "CNI_NETNS=%s", q->netns);
 	to[n++] = command;
 	to[n++] = fixed_path;
+	if (q->container[0]) {
+		to[n++] = a->container;
+		to[n++] = a->ifname;
+		to[n++] = a->netns;
+	}
 	for (char **v = environ; *v && n < IPAM_ENV_MAX - 1; v++)
-		if (!strncmp(*v, "CNI_", 4) && strncmp(*v, "CNI_COMMAND=", 12))
+		if (!strncmp(*v, "CNI_", 4) && !is_about(*v))
 			to[n++] = *v;
 	to[n] = NULL;
 }
@@ -162,11 +188,12 @@ int ipam_run(struct world *w, const char *type, const char *command, struct json
 	     struct err *e)
 {
 	char *env[IPAM_ENV_MAX], verb[32];
+	struct about about;
 	struct json_object *doc = NULL;
 	int program, in = -1, rc;
 
 	snprintf(verb, sizeof(verb), "CNI_COMMAND=%s", command);
-	environment(env, verb);
+	environment(env, verb, w->a->request, &about);
 	program = find(w->a->request->path, type, e);
 	if (program < 0)
 		return program;

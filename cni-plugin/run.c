@@ -369,6 +369,7 @@ static int walk_one(const struct node *node, int state, const char *name, struct
 	rc = state_lock(&dir, state, name, false, 1000, e);
 	if (rc)
 		return rc == -ENOENT ? 0 : rc;
+	state_sweep(dir);
 	rc = record_all(&list, &n, &broken, dir, node, NULL, e);
 	for (unsigned i = 0; i < n && !rc; i++) {
 		int bad = visit(&list[i], dir, r, arg, &one);

@@ -204,10 +204,25 @@ int state_remove(int dir, const char *digest, struct err *e)
 
 /* ---- lists --------------------------------------------------------------------------------- */
 
-static bool is_digest(const char *name, bool record)
+static bool is_digest(const char *name, const char *end)
 {
 	return strspn(name, "0123456789abcdef") == NAMES_DIGEST - 1 &&
-	       !strcmp(name + NAMES_DIGEST - 1, record ? ".json" : "");
+	       !strcmp(name + NAMES_DIGEST - 1, end);
+}
+
+void state_sweep(int dir)
+{
+	int fd = openat(dir, ".", DIR_FLAGS);
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *entry;
+
+	if (!d && fd >= 0)
+		close(fd);
+	while (d && (entry = readdir(d)))
+		if (is_digest(entry->d_name, ".new"))
+			unlinkat(dir, entry->d_name, 0);
+	if (d)
+		closedir(d);
 }
 
 int state_list(int dir, bool records, unsigned max, struct state_names *names, struct err *e)
@@ -225,7 +240,7 @@ int state_list(int dir, bool records, unsigned max, struct state_names *names, s
 		return rc;
 	}
 	while (!rc && (entry = readdir(d))) {
-		if (!is_digest(entry->d_name, records))
+		if (!is_digest(entry->d_name, records ? ".json" : ""))
 			continue;
 		if (names->n == room && room < max) {
 			unsigned want = room ? room * 4 : 16;

@@ -42,6 +42,8 @@ void state_unlock(int *fd, int state, const char *container_digest);
 int state_load(int dir, const char *digest, struct json_object **record, struct err *e);
 int state_store(int dir, const char *digest, struct json_object *record, struct err *e);
 int state_remove(int dir, const char *digest, struct err *e);
+/* Under the lock: what a dead process began to write and did not finish. */
+void state_sweep(int dir);
 
 /* Names of a directory's entries that are digests, with ".json" (records) or without. */
 struct state_names {
