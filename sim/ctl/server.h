@@ -16,7 +16,7 @@
 
 struct err;
 
-#define CTL_CLIENTS_MAX 16
+#define CTL_CLIENTS_MAX 128	/* a node may start a hundred pods at once */
 #define CTL_ANSWER_MAX (8u << 20)	/* bytes of all replies to one request */
 #define CTL_STALL_MS 5000		/* a client may be this slow at either end */
 
