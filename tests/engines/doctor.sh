@@ -55,11 +55,10 @@ pretend() {	# FILE TEXT
 
 # ---- the node -----------------------------------------------------------------------------------
 
-switch_up() {
+
+switch_starts() {
 	rm -f /run/podpci/switch.ctl
-	mkdir -p /run/podpci
-	start switch "$BIN/podpci-switch" --port "upl0 kind null" --port "p0 socket $T/p0.sock"
-	until_true 5 "$PODPCI" switch show
+	switch_up --port "upl0 kind null" --port "p0 socket $T/p0.sock"
 }
 
 install_all() {
@@ -88,7 +87,7 @@ check "a bare node: no switch" says switch fail "does not run.*systemctl start" 
 check "... no plugin" says plugin warn "not installed" node
 check "... no hook" says hook warn "no engine here is told" node
 check "... and the status says that something failed" status 1 node
-check "the switch starts" switch_up
+check "the switch starts" switch_starts
 install_all || skip_all "cannot install in private places"
 for c in hugepages files library switch plugin hook cdi attached; do
 	check "a node that is well: $c" well $c node
@@ -105,7 +104,7 @@ broken "few open files" files warn "nr_open=" \
 broken "no library" library fail "libpodpci.so: No such file" \
 	"export PODPCI_LIB=/none/libpodpci.so" "unset PODPCI_LIB" node
 broken "the switch was killed" switch fail "a socket nobody serves" "stop switch KILL" \
-	switch_up node
+	switch_starts node
 mv "$T/p0.sock" "$T/p0.moved"
 check "the socket of a port is gone" says port fail "p0: its socket is gone" node
 mv "$T/p0.moved" "$T/p0.sock"
@@ -187,7 +186,7 @@ broken "a device is covered" bus fail "net0: configured at 0000:00:04.0 and not 
 broken "a socket of another user's" socket fail "net0: uid 1000 may not write.*mode 600" \
 	"chmod 600 $T/pod/s" "chmod 666 $T/pod/s" $P
 broken "the back-end was killed" socket fail "nobody listens.*the back-end died" \
-	"stop switch KILL" "switch_up && port_up" $P
+	"stop switch KILL" "switch_starts && port_up" $P
 broken "hugepages for another user" memory fail "uid 1000 may not make files.*mode=1777" \
 	"chmod 755 $T/huge" "chmod 1777 $T/huge" $P
 broken "the library is gone" library fail "libpodpci.so: named to the loader and not there" \

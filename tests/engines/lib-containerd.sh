@@ -58,3 +58,53 @@ ctr_load() {
 cri() {
 	/usr/bin/python3 "$HERE/cri.py" "$CTR_SOCK" "$@"
 }
+
+# hooks_spec FILE: a base for containers of pods, with podpci-hook in it
+hooks_spec() {
+	ctr oci spec | jq --arg h "$BIN/podpci-hook" '.hooks = {
+		createRuntime: [{ path: $h, args: ["podpci-hook"], timeout: 30 }],
+		poststop: [{ path: $h, args: ["podpci-hook", "--stage", "poststop"],
+			timeout: 30 }] }' >"$1"
+}
+
+# cri_pod NAME [COMMAND...]: writes $T/NAME.json, a pod whose one container runs the command as
+# uid 1000 without any capability on a read-only root, with the host's programs
+cri_pod() {
+	local name=$1
+	shift
+	jq -n --arg name "$name" --arg image "$IMAGE" --arg logs "$T/logs" --arg group "/$CGROUP" \
+		'{ sandbox: { metadata: { name: $name, uid: $name, namespace: "default" },
+			hostname: $name, log_directory: $logs, linux: { cgroup_parent: $group } },
+		containers: [ { metadata: { name: "app" }, image: { image: $image },
+			command: ($words | split("\n")[:-1]), log_path: ($name + ".log"),
+			envs: [ { key: "HOME", value: "/tmp" } ],
+			mounts: [ { container_path: "/usr", host_path: "/usr", readonly: true },
+				{ container_path: "/tmp", host_path: ($logs + "/tmp") } ],
+			linux: { resources: { memory_limit_in_bytes: 1073741824 },
+				security_context: { run_as_user: { value: 1000 },
+				run_as_group: { value: 1000 }, readonly_rootfs: true,
+				no_new_privs: true, capabilities: { drop_capabilities: ["ALL"] },
+				seccomp: { profile_type: 0 } } } } ] }' \
+		--arg words "$(printf '%s\n' "$@" end)" >"$T/$name.json"
+	mkdir -p "$T/logs/tmp" && chmod 1777 "$T/logs/tmp"
+}
+
+# cri_up NAME [COMMAND...]: the pod runs; its ids are in $T/NAME.ids
+cri_up() {
+	cri_pod "$@" && cri pod "$T/$1.json" >"$T/$1.ids"
+}
+
+sandbox_of() {	# NAME
+	sed -n 1p "$T/$1.ids"
+}
+
+container_of() {	# NAME
+	sed -n 2p "$T/$1.ids"
+}
+
+cri_down() {	# NAME
+	local id
+	id=$(sandbox_of "$1")
+	cri StopPodSandbox "{\"pod_sandbox_id\":\"$id\"}" &&
+		cri RemovePodSandbox "{\"pod_sandbox_id\":\"$id\"}"
+}

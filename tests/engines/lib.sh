@@ -19,7 +19,7 @@ remove_cgroups() {
 . "$(dirname "$0")/../e2e/lib.sh"
 
 HERE=$ROOT/tests/engines
-BIN=$B/bin
+BIN=${ENGINES_BIN:-$B/bin}
 IMAGE=podpci.test/base:1
 export PATH=/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin
 unset XDG_RUNTIME_DIR DOCKER_HOST CONTAINER_HOST LD_PRELOAD
@@ -70,13 +70,21 @@ image() {
 	skeleton "$T/image.root" && python3 "$HERE/image.py" "$T/image.root" "$1" "$IMAGE"
 }
 
+# ---- the node's switch ---------------------------------------------------------------------------
+
+switch_up() {	# OPTIONS...
+	mkdir -p /run/podpci
+	start switch "$BIN/podpci-switch" --cpus 0 "$@"
+	until_true 5 "$PODPCI" switch show
+}
+
 # ---- verdicts about the host --------------------------------------------------------------------
 
 # All that an attachment may leave behind, one a line.
 leftovers() {
-	find /run/podpci -mindepth 1 ! -name '*.lock' ! -path '/run/podpci/switch*' \
-		! -path '/run/podpci/metrics*' 2>/dev/null
-	grep -E 'podpci' /proc/self/mounts | cut -d' ' -f2
+	find /run/podpci -mindepth 2 ! -name '*.lock' 2>/dev/null
+	grep -E '/run/podpci' /proc/self/mounts | cut -d' ' -f2
+	"$PODPCI" switch -j port show 2>/dev/null | jq -r '.[] | select(.kind == "vhost") | .name'
 	find /var/lib/cni -type f ! -name lock ! -name 'last_reserved*' 2>/dev/null
 	ip -o netns 2>/dev/null
 	ls /etc/cdi/podpci* /var/run/cdi/podpci* 2>/dev/null
