@@ -85,6 +85,15 @@ struct ioapi_func *ioapi_bus_find(struct ioapi_bus *bus, const char *bdf);
 int ioapi_bus_flag(const struct ioapi_bus *bus, const char *name);
 
 /*
+ * The driver of the host that a function is said to hang on, and so the door its own drivers are
+ * to come through; constant. IOAPI_DOOR_SYSFS: none, they use the files of its directory (which
+ * the others have too).
+ */
+enum ioapi_door { IOAPI_DOOR_VFIO, IOAPI_DOOR_UIO, IOAPI_DOOR_IGB_UIO, IOAPI_DOOR_SYSFS };
+
+enum ioapi_door ioapi_bus_door(const struct ioapi_bus *bus, const char *bdf);
+
+/*
  * To be called once in a forked child: the copy of the bus gives up its threads, sockets and
  * eventfds without a word to any back-end (they belong to the parent), and each later call on
  * it fails with -ENODEV. Async-signal-safe.

@@ -113,21 +113,35 @@ static int flag_print(const struct key *k, const void *at, char *buf, size_t len
 	return snprintf(buf, len, "%s=%s", k->name, *(const bool *)at ? "on" : "off");
 }
 
+/* Words for the values of an enumeration, in its order. */
 static const char *const mode_names[] = {
 	[NET_MODERN] = "modern", [NET_TRANSITIONAL] = "transitional", [NET_LEGACY] = "legacy",
 };
 
-static int mode_parse(const struct key *k, const char *text, void *at, struct err *e)
-{
-	for (unsigned i = 0; i < ARRAY_SIZE(mode_names); i++) {
-		enum net_mode mode = (enum net_mode)i;
+static const char *const door_names[] = {
+	[IOAPI_DOOR_VFIO] = "vfio", [IOAPI_DOOR_UIO] = "uio",
+	[IOAPI_DOOR_IGB_UIO] = "igb_uio", [IOAPI_DOOR_SYSFS] = "sysfs",
+};
 
-		if (strcmp(text, mode_names[i]))
+static_assert(sizeof(enum net_mode) == sizeof(unsigned) &&
+	      sizeof(enum ioapi_door) == sizeof(unsigned), "words are stored as numbers");
+
+/* k->max is the number of words. */
+static int word_parse(const struct key *k, const char *const *words, const char *text, void *at,
+		      struct err *e)
+{
+	for (unsigned i = 0; i < k->max; i++) {
+		if (strcmp(text, words[i]))
 			continue;
-		memcpy(at, &mode, sizeof(mode));
+		memcpy(at, &i, sizeof(i));
 		return 0;
 	}
 	return refuse(k, text, e);
+}
+
+static int mode_parse(const struct key *k, const char *text, void *at, struct err *e)
+{
+	return word_parse(k, mode_names, text, at, e);
 }
 
 static int mode_print(const struct key *k, const void *at, char *buf, size_t len)
@@ -150,6 +164,16 @@ static int duplex_parse(const struct key *k, const char *text, void *at, struct 
 static int duplex_print(const struct key *k, const void *at, char *buf, size_t len)
 {
 	return snprintf(buf, len, "%s=%s", k->name, duplex_names[*(const enum net_duplex *)at]);
+}
+
+static int door_parse(const struct key *k, const char *text, void *at, struct err *e)
+{
+	return word_parse(k, door_names, text, at, e);
+}
+
+static int door_print(const struct key *k, const void *at, char *buf, size_t len)
+{
+	return snprintf(buf, len, "%s=%s", k->name, door_names[*(const enum ioapi_door *)at]);
 }
 
 static int path_parse(const struct key *k, const char *text, void *at, struct err *e)
@@ -272,6 +296,7 @@ static const struct kind power  = { power_parse, number_print, false };
 static const struct kind flag   = { flag_parse, flag_print, true };
 static const struct kind mode   = { mode_parse, mode_print, false };
 static const struct kind duplex = { duplex_parse, duplex_print, false };
+static const struct kind door   = { door_parse, door_print, false };
 static const struct kind path   = { path_parse, text_print, false };
 static const struct kind name   = { name_parse, text_print, false };
 static const struct kind mac    = { mac_parse, mac_print, false };
@@ -298,7 +323,9 @@ static const struct key net_keys[] = {
 	{ "queue-size", "descriptors a queue, power of two, 64 to 32768; default 256",
 	  &power, NET(queue_size), 64, 32768, "a power of two from 64 to 32768" },
 	{ "mode", "modern, transitional or legacy; default modern",
-	  &mode, NET(mode), 0, 0, "modern, transitional or legacy" },
+	  &mode, NET(mode), 0, ARRAY_SIZE(mode_names), "modern, transitional or legacy" },
+	{ "door", "host driver to find it by: vfio, uio, igb_uio or sysfs (none); default vfio",
+	  &door, NET(door), 0, ARRAY_SIZE(door_names), "vfio, uio, igb_uio or sysfs" },
 	{ "packed", "offer packed rings where the back-end has them; default on",
 	  &flag, NET(packed), 0, 0, "on or off" },
 	{ "mrg", "offer mergeable receive buffers, likewise; default on",

@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "include/ioapi.h"
 #include "sim/vhost/vhost.h"
 
 #define CONFIG_NETS_MAX 32
@@ -33,6 +34,7 @@ struct net_config {
 	unsigned pairs;			/* "queues" */
 	uint16_t queue_size;
 	enum net_mode mode;
+	enum ioapi_door door;		/* the host driver it seems to hang on */
 	bool     packed;		/* offer VIRTIO_F_RING_PACKED if the back-end has it */
 	bool     mrg_rxbuf;		/* offer VIRTIO_NET_F_MRG_RXBUF, likewise */
 	uint16_t mtu;			/* 0: not offered */

@@ -100,6 +100,8 @@ static void print_plan(const struct printer *p, const char *dir, const char *lib
 
 	for (unsigned i = 0; (m = sysfs_mount(i)); i++) {
 		snprintf(source, sizeof(source), "%s/%s", dir, m->source);
+		if (m->optional && (access(source, F_OK) || access(m->target, F_OK)))
+			continue;
 		p->mount(source, m->target, first);
 		first = false;
 	}

@@ -205,6 +205,8 @@ static int cover(const struct show *s, const struct sysfs_mount *m)
 
 	snprintf(source, sizeof(source), "%s/%s", s->root, m->source);
 	snprintf(target, sizeof(target), "%s", m->target);
+	if (m->optional && (!exists(source) || !exists(target)))
+		return 0;
 	if (!exists(target)) {
 		*strrchr(source, '/') = '\0';
 		*strrchr(target, '/') = '\0';

@@ -167,6 +167,16 @@ int ioapi_bus_open(struct ioapi_bus **bus, const char *config_path, struct err *
 	return 0;
 }
 
+enum ioapi_door ioapi_bus_door(const struct ioapi_bus *bus, const char *bdf)
+{
+	const struct config *c = pci_bus_owner(bus);
+
+	for (unsigned i = 0; i < c->nets; i++)
+		if (!strcmp(c->net[i].bdf, bdf))
+			return c->net[i].door;
+	return IOAPI_DOOR_VFIO;
+}
+
 int ioapi_bus_flag(const struct ioapi_bus *bus, const char *name)
 {
 	return config_flag(sim_config(bus), name);

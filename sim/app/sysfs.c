@@ -77,8 +77,10 @@ static void tree_link(struct tree *t, struct place target, struct place p)
 		tree_fail(t, "symlink", &p);
 }
 
+/* `bytes` NULL: a file of holes. */
 static void tree_file(struct tree *t, struct place p, mode_t mode, const void *bytes, size_t len)
 {
+	bool ok;
 	int fd;
 
 	if (t->rc)
@@ -88,17 +90,36 @@ static void tree_file(struct tree *t, struct place p, mode_t mode, const void *b
 		tree_fail(t, "create", &p);
 		return;
 	}
-	if (write(fd, bytes, len) != (ssize_t)len || fchmod(fd, mode))
+	ok = bytes ? write(fd, bytes, len) == (ssize_t)len : !ftruncate(fd, (off_t)len);
+	if (!ok || fchmod(fd, mode))
 		tree_fail(t, "write", &p);
 	close(fd);
 }
 
+static void tree_text(struct tree *t, struct place p, mode_t mode, const char *text)
+{
+	tree_file(t, p, mode, text, strlen(text));
+}
+
 /* ---- one function -------------------------------------------------------------------------- */
+
+/* The host driver a function seems to hang on. */
+static const struct driver {
+	const char *name, *module;	/* NULL: none */
+	bool        iommu, uio;
+} drivers[] = {
+	[IOAPI_DOOR_VFIO]    = { "vfio-pci",        "vfio_pci",        true,  false },
+	[IOAPI_DOOR_UIO]     = { "uio_pci_generic", "uio_pci_generic", false, true },
+	[IOAPI_DOOR_IGB_UIO] = { "igb_uio",         "igb_uio",         false, true },
+	[IOAPI_DOOR_SYSFS]   = { NULL,              NULL,              false, false },
+};
 
 struct dev {
 	struct ioapi_func *f;
 	struct ioapi_ident id;
+	const struct driver *driver;
 	unsigned group;
+	unsigned uio;			/* its number, if it has one */
 	uint8_t  config[PCI_CFG_SPACE_SIZE];
 };
 
@@ -152,10 +173,11 @@ static int print_uevent(const struct dev *d, char *buf, size_t len)
 
 	print_modalias(d, alias, sizeof(alias));
 	return snprintf(buf, len,
-			"DRIVER=vfio-pci\nPCI_CLASS=%04X\nPCI_ID=%04X:%04X\n"
+			"%s%s%sPCI_CLASS=%04X\nPCI_ID=%04X:%04X\n"
 			"PCI_SUBSYS_ID=%04X:%04X\nPCI_SLOT_NAME=%s\nMODALIAS=%s",
-			d->id.class, d->id.vendor, d->id.device, d->id.subsys_vendor,
-			d->id.subsys_device, d->id.bdf, alias);
+			d->driver->name ? "DRIVER=" : "", d->driver->name ? d->driver->name : "",
+			d->driver->name ? "\n" : "", d->id.class, d->id.vendor, d->id.device,
+			d->id.subsys_vendor, d->id.subsys_device, d->id.bdf, alias);
 }
 
 /* The flags word of a BAR, from its low bits in configuration space (PCI 3.0, 6.2.5.1). */
@@ -229,6 +251,11 @@ static int print_config(const struct dev *d, char *buf, size_t len)
 	return sizeof(d->config);
 }
 
+static int print_driver_override(const struct dev *d, char *buf, size_t len)
+{
+	return snprintf(buf, len, "%s\n", d->driver->name ? d->driver->name : "(null)");
+}
+
 /* Modes as the kernel's: 0644 and 0200 are the administrator's. */
 static const struct attr dev_attrs[] = {
 	{ "ari_enabled",              0444, "0\n", NULL },
@@ -239,7 +266,7 @@ static const struct attr dev_attrs[] = {
 	{ "d3cold_allowed",           0644, "0\n", NULL },
 	{ "device",                   0444, NULL, print_device },
 	{ "dma_mask_bits",            0444, "64\n", NULL },
-	{ "driver_override",          0644, "vfio-pci\n", NULL },
+	{ "driver_override",          0644, NULL, print_driver_override },
 	{ "enable",                   0644, "1\n", NULL },
 	{ "irq",                      0444, "0\n", NULL },
 	{ "local_cpulist",            0444, NULL, print_local_cpulist },
@@ -260,53 +287,89 @@ static const struct attr dev_attrs[] = {
 	{ "vendor",                   0444, NULL, print_vendor },
 };
 
-/* Links of a device directory; %s: the BDF, %u: the group. */
-static void dev_links(struct tree *t, const struct dev *d)
+static void group_render(struct tree *t, const struct dev *d)
 {
-	const char *bdf = d->id.bdf;
-
-	tree_link(t, at("../../../pci"), at("bus/pci/devices/%s/subsystem", bdf));
-	tree_link(t, at("../../drivers/vfio-pci"), at("bus/pci/devices/%s/driver", bdf));
-	tree_link(t, at("../../devices/%s", bdf), at("bus/pci/drivers/vfio-pci/%s", bdf));
+	tree_dir(t, at("kernel/iommu_groups/%u", d->group));
+	tree_dir(t, at("kernel/iommu_groups/%u/devices", d->group));
+	tree_text(t, at("kernel/iommu_groups/%u/type", d->group), 0644, "DMA\n");
+	tree_text(t, at("kernel/iommu_groups/%u/reserved_regions", d->group), 0444,
+		  "0x00000000fee00000 0x00000000feefffff msi\n");
 	tree_link(t, at("../../../../kernel/iommu_groups/%u", d->group),
-		  at("bus/pci/devices/%s/iommu_group", bdf));
-	tree_link(t, at("../../../../bus/pci/devices/%s", bdf),
-		  at("kernel/iommu_groups/%u/devices/%s", d->group, bdf));
+		  at("bus/pci/devices/%s/iommu_group", d->id.bdf));
+	tree_link(t, at("../../../../bus/pci/devices/%s", d->id.bdf),
+		  at("kernel/iommu_groups/%u/devices/%s", d->group, d->id.bdf));
 }
 
-static void dev_render(struct tree *t, struct ioapi_func *f, unsigned idx)
+/* As the kernel's uio core shows it, see Documentation/driver-api/uio-howto.rst. */
+static void uio_render(struct tree *t, const struct dev *d)
 {
-	struct dev d = { .f = f, .group = 1 + idx };
+	struct place dir = at("bus/pci/devices/%s/uio/uio%u", d->id.bdf, d->uio);
+
+	tree_dir(t, at("bus/pci/devices/%s/uio", d->id.bdf));
+	tree_dir(t, dir);
+	tree_text(t, at("%.200s/name", dir.text), 0444, at("%s\n", d->driver->name).text);
+	tree_text(t, at("%.200s/version", dir.text), 0444, "0.01.0\n");
+	tree_text(t, at("%.200s/event", dir.text), 0444, "0\n");
+	tree_text(t, at("%.200s/dev", dir.text), 0444, at("510:%u\n", d->uio).text);
+	tree_link(t, at("../../../%s", d->id.bdf), at("%.200s/device", dir.text));
+	tree_link(t, at("../../bus/pci/devices/%s/uio/uio%u", d->id.bdf, d->uio),
+		  at("class/uio/uio%u", d->uio));
+}
+
+/* Links of a device directory, and what its driver adds to it. */
+static void dev_links(struct tree *t, const struct dev *d)
+{
+	const char *bdf = d->id.bdf, *driver = d->driver->name;
+
+	tree_link(t, at("../../../pci"), at("bus/pci/devices/%s/subsystem", bdf));
+	if (driver) {
+		tree_link(t, at("../../drivers/%s", driver), at("bus/pci/devices/%s/driver", bdf));
+		tree_link(t, at("../../devices/%s", bdf), at("bus/pci/drivers/%s/%s", driver, bdf));
+	}
+	if (d->driver->iommu)
+		group_render(t, d);
+	if (d->driver->uio)
+		uio_render(t, d);
+}
+
+static void resources_render(struct tree *t, const struct dev *d)
+{
+	struct ioapi_region r;
+
+	for (unsigned i = 0; i < SYSFS_BARS; i++)
+		if (!ioapi_region(d->f, i, &r) && r.size)
+			tree_file(t, at("bus/pci/devices/%s/resource%u", d->id.bdf, i), 0600,
+				  NULL, (size_t)r.size);
+}
+
+static void dev_render(struct tree *t, struct dev *d)
+{
 	char buf[SYSFS_TEXT_MAX];
 
-	ioapi_ident(f, &d.id);
-	pci_func_config(f, d.config);
-	tree_dir(t, at("bus/pci/devices/%s", d.id.bdf));
-	tree_dir(t, at("bus/pci/devices/%s/power", d.id.bdf));
+	ioapi_ident(d->f, &d->id);
+	pci_func_config(d->f, d->config);
+	tree_dir(t, at("bus/pci/devices/%s", d->id.bdf));
+	tree_dir(t, at("bus/pci/devices/%s/power", d->id.bdf));
 	for (unsigned i = 0; i < ARRAY_SIZE(dev_attrs); i++) {
 		const struct attr *a = &dev_attrs[i];
-		struct place p = at("bus/pci/devices/%s/%s", d.id.bdf, a->name);
+		struct place p = at("bus/pci/devices/%s/%s", d->id.bdf, a->name);
 
 		if (a->text)
-			tree_file(t, p, a->mode, a->text, strlen(a->text));
+			tree_text(t, p, a->mode, a->text);
 		else
-			tree_file(t, p, a->mode, buf, (size_t)a->print(&d, buf, sizeof(buf)));
+			tree_file(t, p, a->mode, buf, (size_t)a->print(d, buf, sizeof(buf)));
 	}
-	tree_dir(t, at("kernel/iommu_groups/%u", d.group));
-	tree_dir(t, at("kernel/iommu_groups/%u/devices", d.group));
-	tree_file(t, at("kernel/iommu_groups/%u/type", d.group), 0644, "DMA\n", 4);
-	tree_file(t, at("kernel/iommu_groups/%u/reserved_regions", d.group), 0444,
-		  "0x00000000fee00000 0x00000000feefffff msi\n", 42);
-	dev_links(t, &d);
+	resources_render(t, d);
+	dev_links(t, d);
 }
 
 /* ---- the rest of the tree ------------------------------------------------------------------ */
 
 static const char *const dirs[] = {
-	"bus", "bus/pci", "bus/pci/devices", "bus/pci/drivers", "bus/pci/drivers/vfio-pci",
+	"bus", "bus/pci", "bus/pci/devices", "bus/pci/drivers",
 	"bus/pci/slots", "bus/pci/podpci", "bus/pci/podpci/modules", "kernel",
 	"kernel/iommu_groups", "module", "module/vfio", "module/vfio/parameters",
-	"module/vfio_pci", "module/vfio_pci/drivers", "module/vfio_pci/parameters",
+	"module/vfio_pci", "module/vfio_pci/parameters",
 	"module/vfio_iommu_type1", "module/vfio_iommu_type1/parameters",
 };
 
@@ -316,11 +379,6 @@ static const struct attr files[] = {
 	{ "bus/pci/rescan",                      0220, "", NULL },
 	{ "bus/pci/resource_alignment",          0644, "\n", NULL },
 	{ "bus/pci/uevent",                      0200, "", NULL },
-	{ "bus/pci/drivers/vfio-pci/bind",       0200, "", NULL },
-	{ "bus/pci/drivers/vfio-pci/new_id",     0200, "", NULL },
-	{ "bus/pci/drivers/vfio-pci/remove_id",  0200, "", NULL },
-	{ "bus/pci/drivers/vfio-pci/uevent",     0200, "", NULL },
-	{ "bus/pci/drivers/vfio-pci/unbind",     0200, "", NULL },
 	{ "module/vfio/initstate",               0444, "live\n", NULL },
 	{ "module/vfio/refcnt",                  0444, "1\n", NULL },
 	{ "module/vfio/parameters/enable_unsafe_noiommu_mode", 0644, "N\n", NULL },
@@ -335,10 +393,11 @@ static const struct attr files[] = {
 };
 
 static const struct sysfs_mount mounts[] = {
-	/* bus/pci last: the other two keep what they cover inside it. */
-	{ "module",              "/sys/module",              true },
-	{ "kernel/iommu_groups", "/sys/kernel/iommu_groups", false },
-	{ "bus/pci",             "/sys/bus/pci",             false },
+	/* bus/pci last: the others keep what they cover inside it. */
+	{ "module",              "/sys/module",              true, false },
+	{ "kernel/iommu_groups", "/sys/kernel/iommu_groups", false, false },
+	{ "class/uio",           "/sys/class/uio",           false, true },
+	{ "bus/pci",             "/sys/bus/pci",             false, false },
 };
 
 const struct sysfs_mount *sysfs_mount(unsigned i)
@@ -379,22 +438,66 @@ static void conf_render(struct tree *t, const struct config *c)
 	free(text);
 }
 
+/* A driver of the host: always vfio-pci, others where a function hangs on them. */
+static void driver_render(struct tree *t, const struct driver *d)
+{
+	static const char *const names[] = { "bind", "new_id", "remove_id", "uevent", "unbind" };
+
+	tree_dir(t, at("bus/pci/drivers/%s", d->name));
+	for (unsigned i = 0; i < ARRAY_SIZE(names); i++)
+		tree_text(t, at("bus/pci/drivers/%s/%s", d->name, names[i]), 0200, "");
+	tree_link(t, at("../../../../module/%s", d->module),
+		  at("bus/pci/drivers/%s/module", d->name));
+	if (!d->iommu) {
+		tree_dir(t, at("module/%s", d->module));
+		tree_text(t, at("module/%s/initstate", d->module), 0444, "live\n");
+	}
+	tree_dir(t, at("module/%s/drivers", d->module));
+	tree_link(t, at("../../../bus/pci/drivers/%s", d->name),
+		  at("module/%s/drivers/pci:%s", d->module, d->name));
+}
+
+static void drivers_render(struct tree *t, const struct config *c)
+{
+	bool used[ARRAY_SIZE(drivers)] = { [IOAPI_DOOR_VFIO] = true }, uio = false;
+
+	for (unsigned i = 0; i < c->nets; i++)
+		used[c->net[i].door] = true;
+	for (unsigned i = 0; i < ARRAY_SIZE(drivers); i++) {
+		if (!used[i] || !drivers[i].name)
+			continue;
+		driver_render(t, &drivers[i]);
+		uio = uio || drivers[i].uio;
+	}
+	if (!uio)
+		return;
+	tree_dir(t, at("class"));
+	tree_dir(t, at("class/uio"));
+	tree_dir(t, at("module/uio"));
+	tree_text(t, at("module/uio/initstate"), 0444, "live\n");
+}
+
 int sysfs_render(struct ioapi_bus *bus, const struct config *c, int dirfd, struct err *e)
 {
 	struct tree t = { .dirfd = dirfd, .e = e };
 	struct ioapi_func *f;
+	struct ioapi_ident id;
+	unsigned uios = 0;
 
 	for (unsigned i = 0; i < ARRAY_SIZE(dirs); i++)
 		tree_dir(&t, at("%s", dirs[i]));
 	for (unsigned i = 0; i < ARRAY_SIZE(files); i++)
-		tree_file(&t, at("%s", files[i].name), files[i].mode, files[i].text,
-			  strlen(files[i].text));
-	tree_link(&t, at("../../../../module/vfio_pci"), at("bus/pci/drivers/vfio-pci/module"));
-	tree_link(&t, at("../../../bus/pci/drivers/vfio-pci"),
-		  at("module/vfio_pci/drivers/pci:vfio-pci"));
+		tree_text(&t, at("%s", files[i].name), files[i].mode, files[i].text);
+	drivers_render(&t, c);
 	modules_render(&t);
-	for (unsigned i = 0; (f = ioapi_bus_func(bus, i)); i++)
-		dev_render(&t, f, i);
+	for (unsigned i = 0; (f = ioapi_bus_func(bus, i)); i++) {
+		struct dev d = { .f = f, .group = 1 + i };
+
+		ioapi_ident(f, &id);
+		d.driver = &drivers[ioapi_bus_door(bus, id.bdf)];
+		d.uio = d.driver->uio ? uios++ : 0;
+		dev_render(&t, &d);
+	}
 	conf_render(&t, c);
 	return t.rc;
 }

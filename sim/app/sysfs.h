@@ -4,11 +4,12 @@
  *
  * Rendered into a directory as real files whose links resolve among themselves, to be mounted
  * over the kernel's (sysfs_mount() lists what goes where):
- *	bus/pci/              devices/BDF/, drivers/vfio-pci/, podpci.conf (CONFIG_PATH)
+ *	bus/pci/              devices/BDF/, drivers/DRIVER/, podpci.conf (CONFIG_PATH)
  *	bus/pci/podpci/       modules/RELEASE/: empty kmod indexes. lspci complains in images that
  *	                      have no /lib/modules/RELEASE, so what is not there is found here
- *	module/               vfio, vfio_pci, vfio_iommu_type1
- *	kernel/iommu_groups/  N/devices/BDF; N is 1 + the function's index on the bus
+ *	module/               vfio, vfio_pci, vfio_iommu_type1; uio and its drivers where used
+ *	class/uio             uioN, where used
+ *	kernel/iommu_groups/  N/devices/BDF, of functions on vfio-pci; N is 1 + the function's index
  */
 #ifndef SIM_APP_SYSFS_H
 #define SIM_APP_SYSFS_H
@@ -25,6 +26,7 @@ struct sysfs_mount {
 	const char *source;		/* below the rendered directory */
 	const char *target;		/* absolute */
 	bool        merge;		/* the target's other entries stay */
+	bool        optional;		/* only if both are there: the library does without */
 };
 
 /* dirfd must be open on an empty directory. */

@@ -85,7 +85,8 @@ static void wrong_nets_are_refused_with_the_law_they_break(void)
 		  "bdf=0000:00:04.0x: must be a PCI address such as 0000:00:04.0", -EINVAL },
 		{ "socket=/s,Queues=2",
 		  "Queues: unknown key; there are socket, server, id, bdf, mac, queues, "
-		  "queue-size, mode, packed, mrg, mtu, speed, duplex, filters, timeout, wait",
+		  "queue-size, mode, door, packed, mrg, mtu, speed, duplex, filters, timeout, "
+		  "wait",
 		  -EINVAL },
 	};
 
@@ -166,8 +167,8 @@ static void defaults_are_as_documented(void)
 	CU_EQ(config_finish(&c, NULL), 0);
 	CU_ASSERT_TRUE(config_format(&c, text, sizeof(text)) < (int)sizeof(text));
 	EXPECT_TEXT(text, "net socket=/s,server=off,id=net0,bdf=0000:00:04.0,mac=52:54:00:00:00:01,"
-		    "queues=1,queue-size=256,mode=modern,packed=on,mrg=on,duplex=full,filters=off,"
-		    "timeout=2000,wait=1000\n"
+		    "queues=1,queue-size=256,mode=modern,door=vfio,packed=on,mrg=on,duplex=full,"
+		    "filters=off,timeout=2000,wait=1000\n"
 		    "option coalesce=on\noption pagemap=on\n");
 }
 
@@ -178,7 +179,7 @@ static void every_key_is_taken_and_later_ones_win(void)
 
 	CU_EQ(config_add_net(&c, "socket=/a b,socket=/c,server,mac=52:54:00:AB:cd:ef,queues=127,"
 			     "queue-size=1024,mode=legacy,packed=off,mrg=off,mtu=9000,bdf=1f:1d.7,"
-			     "id=up-link_0.1,timeout=10,wait=0", NULL), 0);
+			     "id=up-link_0.1,timeout=10,wait=0,door=igb_uio", NULL), 0);
 	EXPECT_TEXT(n->socket, "/c");
 	EXPECT_TEXT(n->bdf, "0000:1f:1d.7");
 	EXPECT_TEXT(n->id, "up-link_0.1");
@@ -186,6 +187,7 @@ static void every_key_is_taken_and_later_ones_win(void)
 	CU_EQ(n->pairs, 127);
 	CU_EQ(n->queue_size, 1024);
 	CU_EQ(n->mode, NET_LEGACY);
+	CU_EQ(n->door, IOAPI_DOOR_IGB_UIO);
 	CU_EQ(n->mtu, 9000);
 	CU_EQ(n->timeout_ms, 10);
 	CU_EQ(n->wait_ms, 0);
@@ -398,7 +400,7 @@ static void each_key_has_help(void)
 
 	for (; (help = config_help(n, &key)); n++)
 		CU_ASSERT_TRUE(strlen(key) > 1 && strlen(help) > 10);
-	CU_EQ(n, 16);
+	CU_EQ(n, 17);
 	for (n = 0; (help = config_option_help(n, &key)); n++)
 		CU_ASSERT_TRUE(strlen(key) > 1 && strlen(help) > 10);
 	CU_EQ(n, 4);
