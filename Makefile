@@ -290,7 +290,8 @@ $(foreach p,$(UNIT),$(eval $(call test_program,$(p:$(B)/%=%),test \
 $(foreach p,$(WIRE),$(eval $(call test_program,$(p:$(B)/%=%),test \
 	$(if $(filter switch,$(call folder_of,$(p))),$(may_host),$(may_wire)),-lcunit)))
 $(foreach p,$(SHIM),$(eval $(call test_program,$(p:$(B)/%=%),test $(may_app),)))
-$(foreach p,$(FUZZ),$(eval $(call test_program,$(p:$(B)/%=%),test $(may_host),-fsanitize=fuzzer)))
+$(foreach p,$(FUZZ),$(eval $(call test_program,$(p:$(B)/%=%),test $(may_host) \
+	$(if $(filter insn,$(notdir $(p))),shim),-fsanitize=fuzzer)))
 # A bench of the switch links the back-end; the others are DPDK programs.
 $(foreach p,$(E2E) $(BENCH),$(eval $(call test_program,$(p:$(B)/%=%),testdpdk \
 	$(if $(filter switch,$(call folder_of,$(p))),test $(may_backend)),)))

@@ -3,10 +3,12 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 
 #include "include/ioapi.h"
 #include "pmd-shim/coalesce.h"
@@ -211,23 +213,80 @@ static int find_pieces(void)
 	return 0;
 }
 
+static void look_begin(uint64_t va, uint64_t iova, uint64_t size)
+{
+	look.va = va;
+	look.iova = iova;
+	look.end = va + size;
+	look.n = look.n_opened = look.n_fds = 0;
+	look.fds = NULL;
+}
+
+static void look_end(void)
+{
+	for (unsigned i = 0; i < look.n_opened; i++)
+		sys_call(SYS_close, look.opened[i]);
+	if (look.fds)
+		real.munmap(look.fds, FDS_BYTES);
+}
+
 int dma_map(struct ioapi_domain *d, uint64_t va, uint64_t iova, uint64_t size)
 {
 	int rc;
 
 	if (va + size < va)
 		return -EINVAL;
-	look.va = va;
-	look.iova = iova;
-	look.end = va + size;
-	look.n = look.n_opened = look.n_fds = 0;
-	look.fds = NULL;
+	look_begin(va, iova, size);
 	rc = find_pieces();
 	if (!rc)
 		rc = ioapi_dma_map(d, look.pieces, look.n);
-	for (unsigned i = 0; i < look.n_opened; i++)
-		sys_call(SYS_close, look.opened[i]);
-	if (look.fds)
-		real.munmap(look.fds, FDS_BYTES);
+	look_end();
 	return rc;
+}
+
+/* ---- hugepages ----------------------------------------------------------------------------- */
+
+struct huge_walk {
+	struct dma_range *out;
+	unsigned n, max;
+};
+
+/* By a descriptor of the process, else by the name: nothing is opened to find out. */
+static bool is_huge(const struct maps_row *r)
+{
+	struct statfs fs;
+	struct stat st;
+
+	if (!look.fds)
+		list_fds();
+	for (unsigned i = 0; i < look.n_fds; i++)
+		if (look.fds[i].ino == r->ino && look.fds[i].dev == r->dev)
+			return !sys_call(SYS_fstatfs, look.fds[i].fd, &fs) &&
+			       fs.f_type == HUGETLBFS_MAGIC;
+	return r->path[0] == '/' && !sys_call(SYS_statfs, r->path, &fs) &&
+	       fs.f_type == HUGETLBFS_MAGIC && !sys_call(SYS_stat, r->path, &st) &&
+	       st.st_dev == r->dev && st.st_ino == r->ino;
+}
+
+static int note_huge(const struct maps_row *r, void *arg)
+{
+	struct huge_walk *w = arg;
+
+	if (!r->shared || !r->ino || !is_huge(r))
+		return 0;
+	if (w->n && w->out[w->n - 1].end == r->start)
+		w->out[w->n - 1].end = r->end;
+	else if (w->n < w->max)
+		w->out[w->n++] = (struct dma_range){ r->start, r->end };
+	return 0;
+}
+
+unsigned dma_find_huge(struct dma_range *out, unsigned max)
+{
+	struct huge_walk w = { .out = out, .max = max };
+
+	look_begin(0, 0, 0);
+	maps_walk(0, UINT64_MAX, note_huge, &w);
+	look_end();
+	return w.n;
 }

@@ -71,10 +71,9 @@ static struct ours *leave(int fd)
 	return o;
 }
 
-int fdtab_open(struct ours *o)
+/* Takes fd. */
+static int put_before(struct ours *o, long fd)
 {
-	long fd = sys_call(SYS_memfd_create, o->ops->name, MFD_CLOEXEC);
-
 	if (fd < 0)
 		return (int)fd;
 	if (fd >= FDTAB_MAX || number(o) < 0) {
@@ -83,6 +82,16 @@ int fdtab_open(struct ours *o)
 	}
 	enter((int)fd, o);
 	return (int)fd;
+}
+
+int fdtab_open(struct ours *o)
+{
+	return put_before(o, sys_call(SYS_memfd_create, o->ops->name, MFD_CLOEXEC));
+}
+
+int fdtab_open_copy(struct ours *o, int fd)
+{
+	return put_before(o, sys_call(SYS_fcntl, fd, F_DUPFD_CLOEXEC, 0));
 }
 
 /* Of a kept descriptor: the application did not open it, so to it there is none. */

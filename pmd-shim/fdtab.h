@@ -59,6 +59,8 @@ static inline struct ours *fdtab_get(int fd)
  * for the same object are the caller's to order.
  */
 int  fdtab_open(struct ours *o);
+/* The placeholder is a copy of fd instead: what waits for descriptors can wait for it. */
+int  fdtab_open_copy(struct ours *o, int fd);
 /* The process whose descriptors these are: false in a vfork child. */
 bool fdtab_owned(void);
 void fdtab_adopt(void);		/* this process is the owner: at start and in a forked child */

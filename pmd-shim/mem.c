@@ -4,6 +4,7 @@
 
 #include "pmd-shim/coalesce.h"
 #include "pmd-shim/fdtab.h"
+#include "pmd-shim/lend.h"
 #include "pmd-shim/mem.h"
 #include "pmd-shim/real.h"
 #include "pmd-shim/trap.h"
@@ -12,7 +13,7 @@
 
 bool mem_cares_gone(void)
 {
-	return trap_any() || coalesce_any();
+	return trap_any() || coalesce_any() || lend_any();
 }
 
 bool mem_cares(int flags, int fd)
@@ -40,18 +41,26 @@ long mem_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t off)
 
 	if (o) {
 		at = o->ops->mmap(o, addr, len, prot, flags, (uint64_t)off);
-		if (at >= 0 && (flags & MAP_FIXED))
+		if (at >= 0 && (flags & MAP_FIXED)) {
 			coalesce_forget(addr, whole_pages(len));
+			lend_gone(addr, whole_pages(len));
+		}
 		return at;
 	}
+	if (!addr)
+		addr = lend_place(len, flags, fd);
 	at = coalesce_mmap(addr, len, prot, flags, fd, off);
 	if (at == COALESCE_NOT_OURS) {
 		at = result_of(real.mmap(addr, len, prot, flags, fd, off));
 		if (at >= 0 && (flags & MAP_FIXED))
 			coalesce_forget(addr, whole_pages(len));
 	}
-	if (at >= 0 && (flags & MAP_FIXED))
+	if (at >= 0 && (flags & MAP_FIXED)) {
 		trap_forget(addr, whole_pages(len));
+		lend_gone(addr, whole_pages(len));
+	}
+	if (at >= 0 && lend_any() && (flags & MAP_SHARED))
+		lend_mapped((void *)at, len, fd);
 	errno = saved;
 	return at;
 }
@@ -62,6 +71,7 @@ long mem_munmap(void *addr, size_t len)
 		return -errno;
 	trap_forget(addr, whole_pages(len));
 	coalesce_forget(addr, whole_pages(len));
+	lend_gone(addr, whole_pages(len));
 	return 0;
 }
 
@@ -79,9 +89,11 @@ long mem_mremap(void *addr, size_t len, size_t to_len, int flags, void *to)
 	if (at < 0)
 		return at;
 	coalesce_leave(addr, whole_pages(len));
+	lend_gone(addr, whole_pages(len));
 	if (flags & MREMAP_FIXED) {
 		trap_forget(to, whole_pages(to_len));
 		coalesce_forget(to, whole_pages(to_len));
+		lend_gone(to, whole_pages(to_len));
 	}
 	return at;
 }

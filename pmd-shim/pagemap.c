@@ -61,7 +61,7 @@ static struct pagemap *take(void)
 	return NULL;
 }
 
-int pagemap_open(unsigned unused, int flags)
+int pagemap_open(const struct named *n, int flags)
 {
 	struct pagemap *p;
 	int fd;
@@ -78,7 +78,7 @@ int pagemap_open(unsigned unused, int flags)
 	return fd;
 }
 
-int pagemap_open_pid(unsigned pid, int flags)
+int pagemap_open_pid(const struct named *n, int flags)
 {
-	return pid == (unsigned)sys_call(SYS_getpid) ? pagemap_open(0, flags) : PATHS_FOREIGN;
+	return n->num == (unsigned)sys_call(SYS_getpid) ? pagemap_open(n, flags) : PATHS_FOREIGN;
 }

@@ -6,8 +6,10 @@
 #ifndef PMD_SHIM_PAGEMAP_H
 #define PMD_SHIM_PAGEMAP_H
 
+struct named;
+
 /* As paths.h wants it. Writing and the option "pagemap=off" leave the file to the kernel. */
-int pagemap_open(unsigned unused, int flags);
-int pagemap_open_pid(unsigned pid, int flags);
+int pagemap_open(const struct named *n, int flags);
+int pagemap_open_pid(const struct named *n, int flags);
 
 #endif

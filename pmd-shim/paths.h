@@ -8,7 +8,11 @@
 #include <stdbool.h>
 #include <sys/stat.h>
 
-struct ours;
+/* What a name says besides its pattern. */
+struct named {
+	unsigned num;			/* 0 without one */
+	char     bdf[16];		/* empty without one */
+};
 
 /* Whether the name could be ours; no system call, no lock. NULL may be asked. */
 bool paths_may_own(const char *path);
@@ -19,7 +23,7 @@ bool paths_may_own(const char *path);
  */
 #define PATHS_FOREIGN (-4096)
 
-int paths_open(const char *path, int flags);
+int paths_open(int dir, const char *path, int flags);	/* dir as openat(2) has it */
 int paths_access(const char *path, int mode);
 int paths_stat(const char *path, struct stat *st);
 /* A real directory to list in place of ours, or NULL. */

@@ -20,6 +20,7 @@
 #include "pmd-shim/fdtab.h"
 #include "pmd-shim/mem.h"
 #include "pmd-shim/paths.h"
+#include "pmd-shim/port.h"
 #include "pmd-shim/real.h"
 #include "pmd-shim/shim.h"
 #include "pmd-shim/sig.h"
@@ -51,26 +52,26 @@ EXPORT int open(const char *path, int flags, ...)
 {
 	mode_t mode = VARG(flags, mode_t);
 
-	return BY_PATH(path, paths_open(path, flags), real.open(path, flags, mode));
+	return BY_PATH(path, paths_open(AT_FDCWD, path, flags), real.open(path, flags, mode));
 }
 
 EXPORT int openat(int dir, const char *path, int flags, ...)
 {
 	mode_t mode = VARG(flags, mode_t);
 
-	return BY_PATH(path, paths_open(path, flags), real.openat(dir, path, flags, mode));
+	return BY_PATH(path, paths_open(dir, path, flags), real.openat(dir, path, flags, mode));
 }
 
 int __open_2(const char *path, int flags);
 EXPORT int __open_2(const char *path, int flags)
 {
-	return BY_PATH(path, paths_open(path, flags), real.__open_2(path, flags));
+	return BY_PATH(path, paths_open(AT_FDCWD, path, flags), real.__open_2(path, flags));
 }
 
 int __openat_2(int dir, const char *path, int flags);
 EXPORT int __openat_2(int dir, const char *path, int flags)
 {
-	return BY_PATH(path, paths_open(path, flags), real.__openat_2(dir, path, flags));
+	return BY_PATH(path, paths_open(dir, path, flags), real.__openat_2(dir, path, flags));
 }
 
 EXPORT int access(const char *path, int mode)
@@ -242,15 +243,15 @@ EXPORT void *mremap(void *addr, size_t len, size_t to_len, int flags, ...)
 
 /* ---- ports --------------------------------------------------------------------------------- */
 
-/* Swallowed where a bus is simulated: or a privileged driver would get the host's ports. */
 EXPORT int iopl(int level)
 {
-	return shim_present() ? 0 : real.iopl(level);
+	return shim_present() ? (int)shim_ret(port_iopl(level)) : real.iopl(level);
 }
 
 EXPORT int ioperm(unsigned long from, unsigned long num, int on)
 {
-	return shim_present() ? 0 : real.ioperm(from, num, on);
+	return shim_present() ? (int)shim_ret(port_ioperm(from, num, on))
+			      : real.ioperm(from, num, on);
 }
 
 /* ---- memory policy ------------------------------------------------------------------------- */

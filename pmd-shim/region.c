@@ -2,9 +2,15 @@
 // region.c - cuts a byte range into register accesses.
 #include <errno.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "include/ioapi.h"
+#include "pmd-shim/real.h"
 #include "pmd-shim/region.h"
+#include "pmd-shim/shim.h"
+#include "pmd-shim/trap.h"
+
+#define PAGE 4096u
 
 /* The bus answers these for an access no register takes; the others mean the device is lost. */
 static int hide_refusal(int rc)
@@ -94,4 +100,28 @@ ssize_t region_write(struct ioapi_func *f, unsigned region, uint64_t off, const 
 		done += size;
 	}
 	return len;
+}
+
+#define PLACEMENT (MAP_FIXED | MAP_FIXED_NOREPLACE | MAP_32BIT)
+
+long region_mmap(struct ioapi_func *f, unsigned region, uint64_t off, void *addr, size_t len,
+		 int flags)
+{
+	struct ioapi_region r;
+	void *at;
+	int rc;
+
+	len = (len + PAGE - 1) & ~(size_t)(PAGE - 1);
+	if (!shim_bus_open() || region > IOAPI_BAR5 || ioapi_region(f, region, &r) < 0 ||
+	    (r.flags & IOAPI_F_PIO) || !(flags & MAP_SHARED) || !len || off % PAGE ||
+	    off >= r.size || len > r.size - off)
+		return -EINVAL;
+	at = real.mmap(addr, len, PROT_NONE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | (flags & PLACEMENT), -1, 0);
+	if (at == MAP_FAILED)
+		return -errno;
+	rc = trap_add(at, len, f, region, off);
+	if (rc < 0)
+		real.munmap(at, len);
+	return rc < 0 ? rc : (long)at;
 }

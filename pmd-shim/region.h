@@ -21,4 +21,11 @@ ssize_t region_read(struct ioapi_func *f, unsigned region, uint64_t off, void *b
 ssize_t region_write(struct ioapi_func *f, unsigned region, uint64_t off, const void *buf,
 		     size_t n);
 
+/*
+ * Maps [off, off + len) of a memory BAR as mmap(2) would a device's: trapped pages. The address or
+ * -errno.
+ */
+long region_mmap(struct ioapi_func *f, unsigned region, uint64_t off, void *addr, size_t len,
+		 int flags);
+
 #endif

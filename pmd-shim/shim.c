@@ -10,7 +10,8 @@
 #include "include/ioapi.h"
 #include "pmd-shim/coalesce.h"
 #include "pmd-shim/fdtab.h"
-#include "pmd-shim/insn_x86.h"
+#include "pmd-shim/func.h"
+#include "pmd-shim/lend.h"
 #include "pmd-shim/shim.h"
 #include "pmd-shim/trap.h"
 #include "pmd-shim/vfio.h"
@@ -73,12 +74,12 @@ static void in_child(void)
 	fdtab_adopt();
 	trap_fork_end();
 	coalesce_fork_end(true);
-	orphaned = orphaned || vfio_in_use();
+	orphaned = orphaned || vfio_in_use() || func_any();
 	if (bus)
 		ioapi_bus_orphan(bus);
-	if (orphaned) {
-		vfio_orphan();
-	} else {
+	func_child(orphaned);
+	lend_child();
+	if (!orphaned) {
 		ioapi_bus_close(bus);
 		the_bus = NULL;
 		tried = false;

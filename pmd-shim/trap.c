@@ -7,6 +7,7 @@
 
 #include "include/ioapi.h"
 #include "pmd-shim/insn_x86.h"
+#include "pmd-shim/port.h"
 #include "pmd-shim/sig.h"
 #include "pmd-shim/trap.h"
 #include "sim/core/guard.h"
@@ -174,6 +175,11 @@ static void on_fault(int sig, siginfo_t *info, void *ucontext)
 
 	if (guard_fix(ucontext))
 		return;
+	if (sig == SIGSEGV && info->si_code == SI_KERNEL && port_fault(ucontext)) {
+		count(TRAPS_SERVED);
+		errno = saved;
+		return;
+	}
 	a = sig == SIGSEGV && info->si_code > 0 ? area_at(addr) : NULL;
 	if (!a || !serve(a, addr, ucontext)) {
 		count(TRAPS_FOREIGN);

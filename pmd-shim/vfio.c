@@ -4,21 +4,18 @@
 #include <fcntl.h>
 #include <linux/vfio.h>
 #include <stddef.h>
-#include <stdio.h>
 #include <string.h>
-#include <sys/file.h>
 
 #include "include/ioapi.h"
 #include "pmd-shim/dma.h"
+#include "pmd-shim/func.h"
 #include "pmd-shim/ioctl.h"
 #include "pmd-shim/paths.h"
 #include "pmd-shim/shim.h"
 #include "pmd-shim/trap.h"
 #include "pmd-shim/vfio.h"
 #include "pmd-shim/vfio_device.h"
-#include "sim/core/fd.h"
 #include "sim/core/guard.h"
-#include "sim/core/log.h"
 #include "sim/core/sys.h"
 
 #define NAME_MAX_BYTES 128	/* "BDF vf_token=UUID" */
@@ -38,7 +35,6 @@ struct group {
 	struct vfio_device dev;
 	struct container *c;
 	bool              opened;
-	int               lock_fd;
 };
 
 static struct container containers[VFIO_CONTAINERS_MAX];
@@ -167,7 +163,7 @@ static int open_container_locked(void)
 	return -EMFILE;
 }
 
-int vfio_open_container(unsigned unused, int flags)
+int vfio_open_container(const struct named *n, int flags)
 {
 	int rc;
 
@@ -207,7 +203,7 @@ static void group_put(struct group *g)
 	if (g->opened || vfio_device_is_open(&g->dev))
 		return;
 	group_leave(g);
-	fd_drop(&g->lock_fd);
+	func_unclaim(g->dev.f);
 }
 
 static long group_status(struct ours *o, void *arg)
@@ -319,38 +315,16 @@ static struct ioapi_func *func_of(unsigned num)
 {
 	struct ioapi_bus *bus = shim_bus();
 
-	return bus && num && num <= VFIO_GROUPS_MAX ? ioapi_bus_func(bus, num - 1) : NULL;
+	struct ioapi_func *f = NULL;
+
+	if (bus && num && num <= VFIO_GROUPS_MAX)
+		f = ioapi_bus_func(bus, num - 1);
+	return f && func_door(f) == IOAPI_DOOR_VFIO ? f : NULL;
 }
 
-bool vfio_group_exists(unsigned num)
+bool vfio_group_exists(const struct named *n)
 {
-	return func_of(num) != NULL;
-}
-
-/*
- * The function's config file stands for the function in all processes of the container. Where
- * it cannot be opened there is nobody to share with.
- */
-static int lock_function(struct ioapi_func *f, int *lock_fd)
-{
-	struct ioapi_ident ident;
-	char path[64];
-	long fd, rc;
-
-	*lock_fd = -1;
-	ioapi_ident(f, &ident);
-	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/config", ident.bdf);
-	fd = sys_call(SYS_open, path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return 0;
-	rc = sys_call(SYS_flock, (int)fd, LOCK_EX | LOCK_NB);
-	if (rc == -EWOULDBLOCK) {
-		log_warn(ident.id, "%s is in use by another process", ident.bdf);
-		sys_call(SYS_close, (int)fd);
-		return -EBUSY;
-	}
-	*lock_fd = fd_keep((int)fd);
-	return *lock_fd < 0 ? *lock_fd : 0;
+	return func_of(n->num) != NULL;
 }
 
 static int open_group_locked(struct group *g, struct ioapi_func *f)
@@ -359,22 +333,22 @@ static int open_group_locked(struct group *g, struct ioapi_func *f)
 
 	if (g->opened || vfio_device_is_open(&g->dev))
 		return -EBUSY;
-	*g = (struct group){ .o.ops = &group_ops, .lock_fd = -1 };
+	*g = (struct group){ .o.ops = &group_ops };
 	vfio_device_init(&g->dev, f);
-	rc = lock_function(f, &g->lock_fd);
+	rc = func_claim(f);
 	if (rc < 0)
 		return rc;
 	fd = fdtab_open(&g->o);
 	if (fd < 0)
-		fd_drop(&g->lock_fd);
+		func_unclaim(f);
 	else
 		g->opened = true;
 	return fd;
 }
 
-int vfio_open_group(unsigned num, int flags)
+int vfio_open_group(const struct named *n, int flags)
 {
-	struct ioapi_func *f = func_of(num);
+	struct ioapi_func *f = func_of(n->num);
 	int rc;
 
 	if (!shim_bus_open())
@@ -385,7 +359,7 @@ int vfio_open_group(unsigned num, int flags)
 	if (rc < 0)
 		return rc;
 	lock_take(&shim_lock);
-	rc = open_group_locked(&groups[num - 1], f);
+	rc = open_group_locked(&groups[n->num - 1], f);
 	lock_drop(&shim_lock);
 	return rc;
 }
@@ -399,12 +373,4 @@ bool vfio_in_use(void)
 		if (groups[i].opened || vfio_device_is_open(&groups[i].dev))
 			return true;
 	return false;
-}
-
-/* The lock is the parent's as long as it holds its own descriptor of the same open file. */
-void vfio_orphan(void)
-{
-	for (unsigned i = 0; i < VFIO_GROUPS_MAX; i++)
-		if (groups[i].opened || vfio_device_is_open(&groups[i].dev))
-			fd_drop(&groups[i].lock_fd);
 }

@@ -3,22 +3,17 @@
 #include <errno.h>
 #include <linux/vfio.h>
 #include <stddef.h>
-#include <sys/mman.h>
 
 #include "include/ioapi.h"
+#include "pmd-shim/func.h"
 #include "pmd-shim/ioctl.h"
 #include "pmd-shim/irq.h"
-#include "pmd-shim/real.h"
 #include "pmd-shim/region.h"
 #include "pmd-shim/shim.h"
-#include "pmd-shim/trap.h"
 #include "pmd-shim/vfio.h"
 #include "pmd-shim/vfio_device.h"
-#include "sim/core/err.h"
-#include "sim/core/log.h"
 
 #define OFFSET_MASK ((UINT64_C(1) << VFIO_REGION_SHIFT) - 1)
-#define PAGE 4096u
 
 _Static_assert((int)VFIO_PCI_CONFIG_REGION_INDEX == (int)IOAPI_CONFIG, "same region numbers");
 _Static_assert((int)VFIO_PCI_REQ_IRQ_INDEX == (int)IOAPI_IRQ_REQ, "same interrupt numbers");
@@ -106,29 +101,16 @@ static ssize_t device_pwrite(struct ours *o, const void *buf, size_t n, uint64_t
 			    off & OFFSET_MASK, buf, n);
 }
 
-#define PLACEMENT (MAP_FIXED | MAP_FIXED_NOREPLACE | MAP_32BIT)
-
+/* Of what REGION_INFO says can be mapped: not the BAR of the MSI-X table. */
 static long device_mmap(struct ours *o, void *addr, size_t len, int prot, int flags, uint64_t off)
 {
 	struct ioapi_func *f = device_of(o)->f;
 	unsigned region = (unsigned)(off >> VFIO_REGION_SHIFT);
 	struct ioapi_region r;
-	void *at;
-	int rc;
 
-	off &= OFFSET_MASK;
-	len = (len + PAGE - 1) & ~(size_t)(PAGE - 1);
-	if (!shim_bus_open() || ioapi_region(f, region, &r) < 0 || !(r.flags & IOAPI_F_MMIO) ||
-	    !(flags & MAP_SHARED) || !len || off % PAGE || off >= r.size || len > r.size - off)
+	if (ioapi_region(f, region, &r) < 0 || !(r.flags & IOAPI_F_MMIO))
 		return -EINVAL;
-	at = real.mmap(addr, len, PROT_NONE,
-		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | (flags & PLACEMENT), -1, 0);
-	if (at == MAP_FAILED)
-		return -errno;
-	rc = trap_add(at, len, f, region, off);
-	if (rc < 0)
-		real.munmap(at, len);
-	return rc < 0 ? rc : (long)at;
+	return region_mmap(f, region, off & OFFSET_MASK, addr, len, flags);
 }
 
 static void device_released(struct ours *o)
@@ -136,10 +118,8 @@ static void device_released(struct ours *o)
 	struct vfio_device *dev = device_of(o);
 
 	lock_take(&shim_lock);
-	if (dev->open && shim_bus_open()) {
-		shim_stats_write(dev->f);
-		ioapi_close(dev->f);
-	}
+	if (dev->open)
+		func_close(dev->f);
 	dev->open = false;
 	vfio_device_gone(dev);
 	lock_drop(&shim_lock);
@@ -164,35 +144,17 @@ bool vfio_device_is_open(const struct vfio_device *dev)
 	return dev->open;
 }
 
-static int power_on(struct vfio_device *dev, struct ioapi_domain *d)
-{
-	struct ioapi_ident ident;
-	struct err e = { 0 };
-	int rc = ioapi_open(dev->f, &e);
-
-	if (rc < 0) {
-		ioapi_ident(dev->f, &ident);
-		log_error(ident.id, "cannot be opened: %s", e.msg);
-		return rc;
-	}
-	rc = ioapi_attach(dev->f, d);
-	if (rc < 0)
-		ioapi_close(dev->f);
-	else
-		dev->open = true;
-	return rc;
-}
-
 int vfio_device_open(struct vfio_device *dev, struct ioapi_domain *d)
 {
 	bool was_open = dev->open;
-	int rc = was_open ? 0 : power_on(dev, d);
+	int rc = was_open ? 0 : func_open(dev->f, d);
 
 	if (rc < 0)
 		return rc;
+	dev->open = true;
 	rc = fdtab_open(&dev->o);
 	if (rc < 0 && !was_open) {
-		ioapi_close(dev->f);
+		func_close(dev->f);
 		dev->open = false;
 	}
 	return rc;

@@ -13,13 +13,20 @@ mkdir "$T/huge"
 mount -t hugetlbfs -o pagesize=2M none "$T/huge" 2>/dev/null && export SHIM_HUGE_DIR=$T/huge
 failed=0
 
-run() {	# OPTIONS... -- PROGRAM
-	"$B/bin/podpci" run --lib "$B/lib/libpodpci.so" --net "socket=$T/none,wait=0" \
-		--net "socket=$T/none2,wait=0" "$@" || failed=1
+nets() {	# KEYS of each of the two devices
+	NETS=(--net "socket=$T/none,wait=0,$1" --net "socket=$T/none2,wait=0,$2")
 }
 
+run() {	# OPTIONS... -- PROGRAM
+	"$B/bin/podpci" run --lib "$B/lib/libpodpci.so" "${NETS[@]}" "$@" || failed=1
+}
+
+nets
 for p in vfio fds signals hugepages; do
 	[ -x "$B/tests/shim/$p" ] && run -- "$B/tests/shim/$p"
 done
+nets mode=transitional,door=uio door=sysfs
+run -- "$B/tests/shim/doors"
+nets
 run --option coalesce=off --option pagemap=off -- "$B/tests/shim/options_off"
 exit $failed

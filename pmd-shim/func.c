@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: Apache-2.0
+// func.c - claims are counted; the lock on `config` is the claim in all processes.
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/file.h>
+
+#include "include/ioapi.h"
+#include "pmd-shim/func.h"
+#include "pmd-shim/lend.h"
+#include "pmd-shim/shim.h"
+#include "pmd-shim/trap.h"
+#include "sim/core/err.h"
+#include "sim/core/fd.h"
+#include "sim/core/log.h"
+#include "sim/core/sys.h"
+
+/* Entries are never taken away: a bus keeps its functions. */
+static struct claim {
+	struct ioapi_func *f;
+	unsigned count;
+	int      lock_fd;
+	bool     open;
+} claims[FUNCS_MAX];
+
+static struct claim *find(const struct ioapi_func *f)
+{
+	for (unsigned i = 0; i < FUNCS_MAX; i++)
+		if (__atomic_load_n(&claims[i].f, __ATOMIC_ACQUIRE) == f)
+			return &claims[i];
+	return NULL;
+}
+
+static struct claim *entry(struct ioapi_func *f)
+{
+	struct claim *c = find(f);
+
+	for (unsigned i = 0; !c && i < FUNCS_MAX; i++) {
+		if (claims[i].f)
+			continue;
+		c = &claims[i];
+		c->lock_fd = -1;
+		__atomic_store_n(&c->f, f, __ATOMIC_RELEASE);
+	}
+	return c;
+}
+
+/* Where the file cannot be opened there is nobody to share with. */
+static int lock_function(struct ioapi_func *f, int *lock_fd)
+{
+	struct ioapi_ident ident;
+	char path[64];
+	long fd, rc;
+
+	*lock_fd = -1;
+	ioapi_ident(f, &ident);
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/config", ident.bdf);
+	fd = sys_call(SYS_open, path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return 0;
+	rc = sys_call(SYS_flock, (int)fd, LOCK_EX | LOCK_NB);
+	if (rc == -EWOULDBLOCK) {
+		log_warn(ident.id, "%s is in use by another process", ident.bdf);
+		sys_call(SYS_close, (int)fd);
+		return -EBUSY;
+	}
+	*lock_fd = fd_keep((int)fd);
+	return *lock_fd < 0 ? *lock_fd : 0;
+}
+
+int func_claim(struct ioapi_func *f)
+{
+	struct claim *c = entry(f);
+	int rc = 0;
+
+	if (!c)
+		return -EMFILE;
+	if (!c->count)
+		rc = lock_function(f, &c->lock_fd);
+	if (!rc)
+		c->count++;
+	return rc;
+}
+
+void func_unclaim(struct ioapi_func *f)
+{
+	struct claim *c = find(f);
+
+	if (c && c->count && !--c->count)
+		fd_drop(&c->lock_fd);
+}
+
+int func_open(struct ioapi_func *f, struct ioapi_domain *d)
+{
+	struct claim *c = find(f);
+	struct ioapi_ident ident;
+	struct err e = { 0 };
+	int rc;
+
+	if (!c || !c->count)
+		return -ENODEV;
+	rc = c->open ? -EBUSY : ioapi_open(f, &e);
+	if (rc < 0) {
+		ioapi_ident(f, &ident);
+		log_error(ident.id, "cannot be opened: %s", c->open ?
+			  "another door of this process has it" : e.msg);
+		return rc;
+	}
+	rc = ioapi_attach(f, d);
+	if (rc < 0)
+		ioapi_close(f);
+	else
+		__atomic_store_n(&c->open, true, __ATOMIC_RELEASE);
+	return rc;
+}
+
+void func_close(struct ioapi_func *f)
+{
+	struct claim *c = find(f);
+
+	if (!c || !c->open)
+		return;
+	if (shim_bus_open()) {
+		shim_stats_write(f);
+		ioapi_close(f);
+	}
+	__atomic_store_n(&c->open, false, __ATOMIC_RELEASE);
+}
+
+bool func_is_open(const struct ioapi_func *f)
+{
+	const struct claim *c = find(f);
+
+	return c && __atomic_load_n(&c->open, __ATOMIC_ACQUIRE);
+}
+
+/* Kept till the end: the claim is not given back. */
+static int use_locked(struct ioapi_func *f)
+{
+	struct ioapi_domain *d;
+	int rc;
+
+	if (func_is_open(f))
+		return 0;
+	rc = func_claim(f);
+	if (rc < 0)
+		return rc;
+	rc = lend_domain(&d);
+	if (!rc)
+		rc = func_open(f, d);
+	if (rc < 0)
+		func_unclaim(f);
+	return rc;
+}
+
+int func_use(struct ioapi_func *f)
+{
+	int rc;
+
+	if (func_is_open(f))
+		return 0;
+	if (!shim_bus_open())
+		return -ENODEV;
+	rc = trap_install();
+	if (rc < 0)
+		return rc;
+	if (lock_take(&shim_lock))
+		return -EDEADLK;
+	rc = use_locked(f);
+	lock_drop(&shim_lock);
+	return rc;
+}
+
+bool func_any(void)
+{
+	for (unsigned i = 0; i < FUNCS_MAX; i++)
+		if (claims[i].count)
+			return true;
+	return false;
+}
+
+/* The lock stays the parent's as long as it holds its own descriptor of the same open file. */
+void func_child(bool orphaned)
+{
+	for (unsigned i = 0; i < FUNCS_MAX; i++) {
+		if (claims[i].count)
+			fd_drop(&claims[i].lock_fd);
+		if (!orphaned)
+			claims[i] = (struct claim){ .lock_fd = -1 };
+	}
+}
+
+enum ioapi_door func_door(const struct ioapi_func *f)
+{
+	struct ioapi_ident ident;
+
+	ioapi_ident(f, &ident);
+	return ioapi_bus_door(shim_bus(), ident.bdf);
+}
+
+struct ioapi_func *func_of_uio(unsigned n)
+{
+	struct ioapi_bus *bus = shim_bus();
+	struct ioapi_func *f;
+	unsigned seen = 0;
+
+	for (unsigned i = 0; bus && (f = ioapi_bus_func(bus, i)); i++) {
+		enum ioapi_door door = func_door(f);
+
+		if (door != IOAPI_DOOR_UIO && door != IOAPI_DOOR_IGB_UIO)
+			continue;
+		if (seen++ == n)
+			return f;
+	}
+	return NULL;
+}
