@@ -19,6 +19,14 @@ raw() {
 	return 1
 }
 
+direct() {
+	NET=("socket=$T/s,mode=legacy,packed=off,mac=$MAC")
+	pod taskset -c 1 "$RAW" $BDF direct 2000 "$T/huge/raw" >"$T/raw.log" &&
+		[ $(($(json phys "$T/raw.log") >> 45)) = 1 ] && return
+	cat "$T/raw.log"
+	return 1
+}
+
 raw_by_interrupt() {
 	raw "$1" "$2" /dev/uio0 && [ "$(json interrupts "$T/raw.log")" -gt 100 ] && return
 	cat "$T/raw.log"
@@ -34,6 +42,7 @@ dpdk() {	# DOOR NET-KEYS FRAMES-OPTIONS...
 backend be "iface=$T/s,queues=2" || skip_all "the back-end does not start"
 check "a raw driver: legacy, in and out" raw legacy sysfs
 check "a raw driver: modern, resource4 mapped" raw modern sysfs
+check "0.6 direct calls: a legacy ring at 2^45 by a 64-bit frame number" direct
 check "a raw driver reaches a device that hangs on vfio-pci" raw modern vfio
 check "a raw driver waits for interrupts on /dev/uio0: legacy" raw_by_interrupt legacy uio
 check "a raw driver waits for interrupts on /dev/uio0: modern" raw_by_interrupt modern igb_uio

@@ -3,7 +3,10 @@
 // sysfs, maps a hugetlbfs file for its rings, asks /proc/self/pagemap where that is, and drives a
 // legacy device with in and out or a modern one through its mapped resource.
 //
-//	rawdrv BDF legacy|modern COUNT [HUGE-FILE [UIO-DEVICE]]
+//	rawdrv BDF legacy|modern|direct COUNT HUGE-FILE [UIO-DEVICE]
+//
+// "direct" is the same driver when it knows podpci after all: the legacy layout by calls, with its
+// memory where a 32-bit frame number does not reach.
 //
 // Sends COUNT frames to a back-end that echoes them and checks what comes back. With a UIO device
 // it waits for interrupts, else it polls. Prints one line of JSON.
@@ -24,6 +27,11 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "include/podpci.h"
+
+#pragma weak podpci_direct
+
+#define DEVICES    "/sys/bus/pci/devices/"
 #define HUGE       ((size_t)2 << 20)
 #define PAGE       4096u
 #define RING_BYTES 0x8000u		/* a ring's place in the huge page; 256 entries need less */
@@ -32,12 +40,14 @@
 #define RING_MAX   256u
 #define FRAME      64u
 #define WAIT_S     10
+#define HIGH       (UINT64_C(1) << 45)	/* legacy frame numbers of 32 bits end at 2^44 */
 
 struct dev;
 
 struct transport {
 	const char *name;
 	void     (*map)(struct dev *d);
+	void     (*lend)(struct dev *d, int fd);
 	uint64_t (*features)(struct dev *d);
 	void     (*accept)(struct dev *d, uint64_t features);
 	uint8_t  (*status)(struct dev *d);
@@ -58,6 +68,8 @@ struct dev {
 	char                    dir[64];
 	const struct transport *t;
 	uint16_t                port;		/* legacy */
+	const struct podpci_calls *pod;		/* direct */
+	struct ioapi_func      *f;
 	volatile uint8_t       *bar[6];
 	volatile struct virtio_pci_common_cfg *common;
 	volatile uint8_t       *notify_at, *isr_at, *net;
@@ -97,6 +109,22 @@ static uint64_t config_get(const struct dev *d, unsigned off, unsigned size)
 		die("config");
 	close(fd);
 	return val;
+}
+
+/* Where the page is, as the device is to be told. */
+static void ask_pagemap(struct dev *d, int fd)
+{
+	int map = open("/proc/self/pagemap", O_RDONLY);
+	uint64_t entry = 0;
+
+	if (map < 0 || pread(map, &entry, 8, (off_t)((uintptr_t)d->huge / PAGE * 8)) != 8)
+		die("/proc/self/pagemap");
+	close(map);
+	d->phys = (entry & ((UINT64_C(1) << 55) - 1)) * PAGE;
+	if (!(entry >> 63) || !d->phys) {
+		fprintf(stderr, "no frame number\n");
+		exit(1);
+	}
 }
 
 /* Decoding and bus mastering on. */
@@ -308,39 +336,124 @@ static void modern_mac(struct dev *d, uint8_t mac[6])
 		mac[i] = d->net[i];
 }
 
+/* ---- direct: calls ------------------------------------------------------------------------- */
+
+static void direct_map(struct dev *d)
+{
+	d->pod = podpci_direct ? podpci_direct(PODPCI_CALLS) : NULL;
+	d->f = d->pod ? d->pod->find(d->dir + strlen(DEVICES)) : NULL;
+	if (!d->f) {
+		fprintf(stderr, "no direct calls\n");
+		exit(1);
+	}
+}
+
+/* With an IOMMU of one's own the address in the descriptors is one's own choice too. */
+static void direct_lend(struct dev *d, int fd)
+{
+	struct ioapi_dma piece = { (uintptr_t)d->huge, HUGE, d->huge, fd, 0 };
+	struct ioapi_domain *domain;
+
+	if (d->pod->domain_new(&domain) || d->pod->dma_map(domain, &piece, 1) ||
+	    d->pod->open(d->f, domain)) {
+		fprintf(stderr, "the device cannot be opened\n");
+		exit(1);
+	}
+	d->phys = piece.iova;
+	d->pod->write(d->f, IOAPI_CONFIG, PCI_COMMAND, 2, PCI_COMMAND_IO | PCI_COMMAND_MASTER);
+}
+
+static uint64_t direct_get(struct dev *d, unsigned off, unsigned size)
+{
+	uint64_t val = 0;
+
+	if (d->pod->read(d->f, IOAPI_BAR0, off, size, &val))
+		fprintf(stderr, "register %u cannot be read\n", off);
+	return val;
+}
+
+static void direct_set(struct dev *d, unsigned off, unsigned size, uint64_t val)
+{
+	if (d->pod->write(d->f, IOAPI_BAR0, off, size, val))
+		fprintf(stderr, "register %u cannot be written\n", off);
+}
+
+static uint64_t direct_features(struct dev *d)
+{
+	return direct_get(d, VIRTIO_PCI_HOST_FEATURES, 4);
+}
+
+static void direct_accept(struct dev *d, uint64_t features)
+{
+	direct_set(d, VIRTIO_PCI_GUEST_FEATURES, 4, features);
+}
+
+static uint8_t direct_status(struct dev *d)
+{
+	return (uint8_t)direct_get(d, VIRTIO_PCI_STATUS, 1);
+}
+
+static void direct_set_status(struct dev *d, uint8_t status)
+{
+	direct_set(d, VIRTIO_PCI_STATUS, 1, status);
+}
+
+static uint16_t direct_ring_size(struct dev *d, unsigned q)
+{
+	direct_set(d, VIRTIO_PCI_QUEUE_SEL, 2, q);
+	return (uint16_t)direct_get(d, VIRTIO_PCI_QUEUE_NUM, 2);
+}
+
+/* Eight bytes: the whole virtual frame number. */
+static void direct_set_ring(struct dev *d, unsigned q, uint64_t phys)
+{
+	direct_set(d, VIRTIO_PCI_QUEUE_SEL, 2, q);
+	direct_set(d, VIRTIO_PCI_QUEUE_PFN, 8, phys >> 12);
+}
+
+static void direct_notify(struct dev *d, unsigned q)
+{
+	direct_set(d, VIRTIO_PCI_QUEUE_NOTIFY, 2, q);
+}
+
+static uint8_t direct_isr(struct dev *d)
+{
+	return (uint8_t)direct_get(d, VIRTIO_PCI_ISR, 1);
+}
+
+static void direct_mac(struct dev *d, uint8_t mac[6])
+{
+	for (unsigned i = 0; i < 6; i++)
+		mac[i] = (uint8_t)direct_get(d, 20 + i, 1);
+}
+
 static const struct transport transports[] = {
-	{ "legacy", legacy_map, legacy_features, legacy_accept, legacy_status, legacy_set_status,
+	{ "direct", direct_map, direct_lend, direct_features, direct_accept, direct_status,
+	  direct_set_status, direct_ring_size, direct_set_ring, direct_notify, direct_isr,
+	  direct_mac },
+	{ "legacy", legacy_map, ask_pagemap, legacy_features, legacy_accept, legacy_status, legacy_set_status,
 	  legacy_ring_size, legacy_set_ring, legacy_notify, legacy_isr, legacy_mac },
-	{ "modern", modern_map, modern_features, modern_accept, modern_status, modern_set_status,
+	{ "modern", modern_map, ask_pagemap, modern_features, modern_accept, modern_status, modern_set_status,
 	  modern_ring_size, modern_set_ring, modern_notify, modern_isr, modern_mac },
 };
 
 /* ---- memory -------------------------------------------------------------------------------- */
 
-/* One huge page, where the kernel (or whoever stands for it) puts it. */
+/* One huge page, where the kernel (or whoever stands for it) puts it, or high up. */
 static void get_memory(struct dev *d, const char *file)
 {
-	int fd = open(file, O_CREAT | O_RDWR, 0600), map;
-	uint64_t entry;
+	void *want = d->pod ? (void *)HIGH : NULL;
+	int fd = open(file, O_CREAT | O_RDWR, 0600);
 
 	if (fd < 0 || ftruncate(fd, HUGE))
 		die(file);
-	d->huge = mmap(NULL, HUGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, 0);
+	d->huge = mmap(want, HUGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, 0);
 	if (d->huge == MAP_FAILED)
 		die(file);
+	d->t->lend(d, fd);
 	close(fd);
 	unlink(file);
-	map = open("/proc/self/pagemap", O_RDONLY);
-	if (map < 0 || pread(map, &entry, 8, (off_t)((uintptr_t)d->huge / PAGE * 8)) != 8)
-		die("/proc/self/pagemap");
-	close(map);
-	d->phys = (entry & ((UINT64_C(1) << 55) - 1)) * PAGE;
-	if (!(entry >> 63) || !d->phys) {
-		fprintf(stderr, "no frame number\n");
-		exit(1);
-	}
 }
-
 static uint8_t *buf_of(const struct dev *d, unsigned q, unsigned i)
 {
 	return d->huge + BUFS_AT + (q * RING_MAX + i) * BUF_BYTES;
@@ -504,8 +617,12 @@ int main(int argc, char **argv)
 
 	if (argc < 5)
 		return 2;
-	snprintf(d.dir, sizeof(d.dir), "/sys/bus/pci/devices/%s", argv[1]);
-	d.t = &transports[!strcmp(argv[2], "modern")];
+	snprintf(d.dir, sizeof(d.dir), DEVICES "%s", argv[1]);
+	for (unsigned i = 0; i < sizeof(transports) / sizeof(transports[0]); i++)
+		if (!strcmp(argv[2], transports[i].name))
+			d.t = &transports[i];
+	if (!d.t)
+		return 2;
 	count = (unsigned)atoi(argv[3]);
 	if (argc > 5)
 		d.uio = open(argv[5], O_RDWR);
@@ -513,8 +630,9 @@ int main(int argc, char **argv)
 		die(argv[5]);
 	if (config_get(&d, PCI_VENDOR_ID, 2) != 0x1af4)
 		die("vendor");
-	enable(&d);
 	d.t->map(&d);
+	if (!d.pod)
+		enable(&d);
 	get_memory(&d, argv[4]);
 	bring_up(&d);
 	d.t->mac(&d, mac);
