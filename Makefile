@@ -55,6 +55,9 @@ BENCH   := $(call programs,bench)
 FUZZ    := $(call programs,fuzz)
 SHIM_SH := $(filter-out %/lib.sh,$(wildcard tests/shim/*.sh))
 E2E_SH  := $(filter-out tests/e2e/lib%,$(wildcard tests/e2e/*.sh))
+# The test application with DPDK linked in, where DPDK's archives are.
+ARCHIVES := $(shell pkg-config --variable=libdir libdpdk 2>/dev/null)
+STATIC  := $(if $(wildcard $(ARCHIVES)/librte_eal.a),$(B)/tests/e2e/frames_static)
 # Tests that start threads: these also run under ThreadSanitizer.
 THREADED := $(sort $(WIRE) $(patsubst %.c,$(B)/%, \
 	   $(shell grep -lE 'pthread_create|loop_start' tests/unit/*.c 2>/dev/null)))
@@ -86,15 +89,15 @@ may_wire   := backend vhost ring mem core
 # ---- targets ----------------------------------------------------------------------------------
 
 .DEFAULT_GOAL := all
-.PHONY: all check unit wire shim foreign e2e engines bench demo install uninstall cover tidy \
-	layers setup help clean conformance fuzz fuzzers syntax programs tests threaded \
+.PHONY: all check unit wire shim foreign matrix e2e engines bench demo install uninstall cover \
+	tidy layers setup help clean conformance fuzz fuzzers syntax programs tests threaded \
 	bench-programs list-programs list-threaded
 .DELETE_ON_ERROR:
 .SECONDARY:
 
 all: $(OUT)				## build podpci and libpodpci.so into $(B)/
 programs: $(UNIT) $(WIRE)
-tests: $(UNIT) $(WIRE) $(SHIM) $(E2E)
+tests: $(UNIT) $(WIRE) $(SHIM) $(E2E) $(STATIC)
 threaded: $(THREADED)
 bench-programs: all $(BENCH)
 list-programs: ; @echo $(UNIT) $(WIRE)
@@ -115,7 +118,10 @@ shim: all $(SHIM)			## programs and scripts under the preload library
 foreign: all				## the same in older glibcs, which are fetched (slow)
 	$(Q)B='$(B)' exec tests/shim/foreign.sh old
 
-e2e: all $(E2E)				## lspci, DPDK, containers; T=name picks one
+matrix: all $(E2E)			## each of the 60 combinations of digest 0.4
+	$(Q)B='$(B)' MATRIX_ALL=1 exec tests/check/run-tests.sh tests/e2e/matrix.sh
+
+e2e: all $(E2E) $(STATIC)		## lspci, DPDK, containers; T=name picks one
 	$(Q)B='$(B)' exec tests/check/run-tests.sh $(or $(wildcard tests/e2e/$(T).sh), \
 		$(filter-out tests/e2e/lib%,$(wildcard tests/e2e/*.sh)))
 
@@ -295,5 +301,15 @@ $(foreach p,$(FUZZ),$(eval $(call test_program,$(p:$(B)/%=%),test $(may_host) \
 # A bench of the switch links the back-end; the others are DPDK programs.
 $(foreach p,$(E2E) $(BENCH),$(eval $(call test_program,$(p:$(B)/%=%),testdpdk \
 	$(if $(filter switch,$(call folder_of,$(p))),test $(may_backend)),)))
+
+# What a poll-mode driver needs and no more. The last two have no development package here.
+RTE := bus_pci bus_vdev mempool_ring net_virtio ethdev mbuf mempool ring rcu net meter pci kvargs \
+       telemetry eal
+$(B)/tests/e2e/frames_static: $(B)/obj/tests/e2e/frames.o $(B)/lib/libtestdpdk.a
+	$(call say,LD,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ -L$(ARCHIVES) -Wl,--whole-archive \
+		$(RTE:%=-l:librte_%.a) -Wl,--no-whole-archive -l:libbsd.so.0 -l:libnuma.so.1 -lm \
+		$(LIBS)
 
 -include $(shell find $(B)/obj $(B)/syntax -name '*.d' 2>/dev/null)

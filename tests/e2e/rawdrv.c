@@ -431,10 +431,12 @@ static const struct transport transports[] = {
 	{ "direct", direct_map, direct_lend, direct_features, direct_accept, direct_status,
 	  direct_set_status, direct_ring_size, direct_set_ring, direct_notify, direct_isr,
 	  direct_mac },
-	{ "legacy", legacy_map, ask_pagemap, legacy_features, legacy_accept, legacy_status, legacy_set_status,
-	  legacy_ring_size, legacy_set_ring, legacy_notify, legacy_isr, legacy_mac },
-	{ "modern", modern_map, ask_pagemap, modern_features, modern_accept, modern_status, modern_set_status,
-	  modern_ring_size, modern_set_ring, modern_notify, modern_isr, modern_mac },
+	{ "legacy", legacy_map, ask_pagemap, legacy_features, legacy_accept, legacy_status,
+	  legacy_set_status, legacy_ring_size, legacy_set_ring, legacy_notify, legacy_isr,
+	  legacy_mac },
+	{ "modern", modern_map, ask_pagemap, modern_features, modern_accept, modern_status,
+	  modern_set_status, modern_ring_size, modern_set_ring, modern_notify, modern_isr,
+	  modern_mac },
 };
 
 /* ---- memory -------------------------------------------------------------------------------- */
