@@ -48,8 +48,8 @@ for door in vfio uio; do
 				for pairs in 1 2 4; do
 					row=($door $mode $packed $mrg $pairs)
 					wanted "${row[@]}" || continue
-					check "0.4 ${row[*]:0:2} packed=$packed mrg=$mrg $pairs pairs" \
-						row "${row[@]}"
+					name="$door $mode packed=$packed mrg=$mrg $pairs pairs"
+					check "0.4 $name" row "${row[@]}"
 				done
 			done
 		done
