@@ -173,13 +173,29 @@ int vus_fill(struct port *p, unsigned q, unsigned max, uint32_t least,
 
 /* ---- waking and being woken ----------------------------------------------------------------- */
 
-static void call(struct vus *v, struct vus_ring *r)
+/*
+ * An eventfd is its sender's as well, who may have made it one that waits since we looked. Having
+ * been interrupted (nudge.h) tells; it is not tried again.
+ */
+static bool signal_fd(struct vus *v, int *fd)
 {
 	const uint64_t one = 1;
 
+	if (write(*fd, &one, sizeof(one)) == sizeof(one))
+		return true;
+	if (errno == EINTR) {
+		close(*fd);
+		*fd = -1;
+		__atomic_store_n(&v->delays, true, __ATOMIC_RELAXED);
+	}
+	return false;
+}
+
+static void call(struct vus *v, struct vus_ring *r)
+{
 	if (r->call_fd < 0)
 		return;
-	if (write(r->call_fd, &one, sizeof(one)) == sizeof(one))
+	if (signal_fd(v, &r->call_fd))
 		__atomic_fetch_add(&v->row[PORT_CALLS_SENT], 1, __ATOMIC_RELAXED);
 	else
 		__atomic_fetch_add(&v->row[PORT_CALLS_LOST], 1, __ATOMIC_RELAXED);
@@ -275,8 +291,6 @@ static void watch_faults(struct vus *v)
 
 static void watch_rings(struct vus *v)
 {
-	const uint64_t one = 1;
-
 	for (unsigned i = 0; i < v->nrings; i++) {
 		struct vus_ring *r = &v->ring[i];
 
@@ -285,21 +299,26 @@ static void watch_rings(struct vus *v)
 		r->q.reported = true;
 		vus_complain(v, NULL, "a ring was stopped for what it contains");
 		if (r->err_fd >= 0)
-			(void)!write(r->err_fd, &one, sizeof(one));
+			signal_fd(v, &r->err_fd);
 	}
+	if (__atomic_load_n(&v->delays, __ATOMIC_RELAXED))
+		vus_cut(v, "it made us wait for an eventfd");
 }
 
 static void vus_tick(struct port *p, uint64_t now_ms)
 {
 	struct vus *v = of(p);
 
+	if (!v->now_ms && v->began_ms)
+		v->began_ms = now_ms;	/* before our first look at the clock */
 	v->now_ms = now_ms;
 	if (!v->poller)
 		return;
 	if (v->conn.fd >= 0 && v->began_ms && now_ms >= v->began_ms + VUS_STALL_MS)
 		vus_cut(v, "it stalled in the middle of a message");
-	if (v->conn.fd >= 0) {
+	if (v->conn.fd >= 0)
 		watch_rings(v);
+	if (v->conn.fd >= 0) {
 		discard(v);
 		watch_faults(v);
 	}

@@ -39,6 +39,8 @@
 #define VUS_RETRY_MAX_MS 5000
 #define VUS_STALL_MS	10000		/* a message begun must be whole by then */
 #define VUS_ACCEPTS	8		/* connections taken per second */
+#define VUS_WAIT_MS	5		/* asleep so long, closing what a peer sent: on purpose */
+#define VUS_PENALTY_MS	30000		/* no session for a socket whose peer made us wait */
 #define VUS_PAUSE_MS	100		/* no accepting after one too many, or without resources */
 
 struct vus;
@@ -77,6 +79,7 @@ struct vus {
 	struct poller_source listen, conn;
 	int      listen_fd;
 	bool     bound;			/* the path is ours to unlink */
+	bool     delays;		/* the peer made a call of ours wait: it has to go */
 	bool     paused;		/* not accepting until then */
 	uint64_t resume_at_ms;
 	uint64_t retry_at_ms, retry_ms;
@@ -116,6 +119,8 @@ void vus_cut(struct vus *v, const char *why);
 /* Sends m->h, m->p, m->reply_fd, or keeps them until the socket takes them. -errno: cut. */
 int  vus_reply(struct vus *v, struct vus_msg *m);
 void vus_close_fds(struct vus *v, struct vus_msg *m);
+/* Closes what came from a peer and is of no kind we know; notes it if that takes time. */
+void vus_close_foreign(struct vus *v, int fd);
 /* One bounded line in the log about this peer. */
 void vus_complain(struct vus *v, const char *request, const char *why);
 

@@ -157,25 +157,19 @@ static int set_mtu(struct vus *v, struct vus_msg *m)
 	return 0;
 }
 
-static int take_fd(struct vus_msg *m, int *slot)
-{
-	if (*slot >= 0)
-		close(*slot);
-	*slot = m->fd[0];
-	m->fd[0] = -1;
-	return 0;
-}
-
 static int set_request_fd(struct vus *v, struct vus_msg *m)
 {
-	return take_fd(m, &v->request_fd);
+	if (v->request_fd >= 0)
+		vus_close_foreign(v, v->request_fd);
+	v->request_fd = m->fd[0];
+	m->fd[0] = -1;
+	return 0;
 }
 
 /* An eventfd that would be signalled when the log grows; polling the log works as well. */
 static int set_log_fd(struct vus *v, struct vus_msg *m)
 {
-	(void)v;
-	close(m->fd[0]);
+	vus_close_foreign(v, m->fd[0]);
 	m->fd[0] = -1;
 	return 0;
 }

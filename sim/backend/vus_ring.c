@@ -249,7 +249,7 @@ int vus_rem_mem(struct vus *v, struct vus_msg *m)
 	int rc = 0;
 
 	if (m->nfds) {
-		close(m->fd[0]);
+		vus_close_foreign(v, m->fd[0]);
 		m->fd[0] = -1;
 	}
 	host = v->mem && g->size ? vmem_at(v->mem, g->guest_addr, g->size) : NULL;

@@ -6,8 +6,10 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "sim/backend/vus.h"
@@ -30,12 +32,51 @@ void vus_complain(struct vus *v, const char *request, const char *why)
 		log_warn(v->p.name, "%s%s%s", request ? request : "", request ? ": " : "", why);
 }
 
+/* When something began, and how often this thread had gone to sleep by then. */
+struct stamp {
+	uint64_t ms;
+	long     sleeps;
+};
+
+static struct stamp stamp(void)
+{
+	struct timespec t;
+	struct rusage u;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	getrusage(RUSAGE_THREAD, &u);
+	return (struct stamp){ (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000,
+			       u.ru_nvcsw };
+}
+
+static bool is_delayed(struct vus *v)
+{
+	return __atomic_load_n(&v->delays, __ATOMIC_RELAXED);
+}
+
+/* It took time, and not because others had the processor: it slept. */
+static void note_delay(struct vus *v, struct stamp began)
+{
+	struct stamp now = stamp();
+
+	if (now.ms - began.ms > VUS_WAIT_MS && now.sleeps != began.sleeps)
+		__atomic_store_n(&v->delays, true, __ATOMIC_RELAXED);
+}
+
+void vus_close_foreign(struct vus *v, int fd)
+{
+	struct stamp began = stamp();
+
+	close(fd);
+	note_delay(v, began);
+}
+
 void vus_close_fds(struct vus *v, struct vus_msg *m)
 {
 	for (unsigned i = 0; i < m->nfds; i++) {
 		if (m->fd[i] < 0)
 			continue;
-		close(m->fd[i]);
+		vus_close_foreign(v, m->fd[i]);
 		port_tally(&v->row[PORT_FDS_STRAY], 1);
 	}
 	m->nfds = 0;
@@ -60,7 +101,7 @@ static void forget_session(struct vus *v)
 	v->mem = NULL;
 	vlog_unmap(&v->log);
 	if (v->request_fd >= 0)
-		close(v->request_fd);
+		vus_close_foreign(v, v->request_fd);
 	v->request_fd = -1;
 	v->features = v->protocol = 0;
 	v->featured = v->owned = v->resumes = false;
@@ -68,6 +109,24 @@ static void forget_session(struct vus *v)
 	v->peer_mtu = 0;
 	v->got = v->out_n = 0;
 	v->began_ms = 0;
+}
+
+/* What waits in the backlog waits there. */
+static void pause_accepting(struct vus *v, uint64_t ms)
+{
+	poller_del(v->poller, &v->listen);
+	v->paused = v->listen_fd >= 0;
+	v->resume_at_ms = v->now_ms + ms;
+}
+
+/* Whoever made us wait once would do so again. */
+static void punish_delay(struct vus *v)
+{
+	vus_complain(v, NULL, "its front-end makes us wait; nobody is let in for a while");
+	__atomic_store_n(&v->delays, false, __ATOMIC_RELAXED);
+	v->retry_ms = VUS_PENALTY_MS;
+	v->retry_at_ms = v->now_ms + v->retry_ms;
+	pause_accepting(v, VUS_PENALTY_MS);
 }
 
 void vus_cut(struct vus *v, const char *why)
@@ -85,9 +144,11 @@ void vus_cut(struct vus *v, const char *why)
 	forget_session(v);
 	vus_close_fds(v, &v->m);
 	vus_remap(v);
-	close(fd);
+	vus_close_foreign(v, fd);	/* with what lies in its queue */
 	v->retry_ms = VUS_RETRY_MS;
 	v->retry_at_ms = v->now_ms + v->retry_ms;
+	if (is_delayed(v))
+		punish_delay(v);
 }
 
 static int begin(struct vus *v, int fd)
@@ -135,17 +196,16 @@ static void on_listen(struct poller_source *s, uint32_t events)
 	if (v->conn.fd >= 0 && is_gone(v->conn.fd))
 		vus_cut(v, NULL);
 	if (v->conn.fd >= 0) {
-		close(fd);
+		vus_close_foreign(v, fd);
 		vus_complain(v, NULL, "a second front-end was sent away");
+		if (is_delayed(v))
+			vus_cut(v, "another front-end of this socket makes us wait");
 		return;
 	}
 	begin(v, fd);
 	return;
 pause:
-	/* What waits in the backlog waits there. */
-	poller_del(v->poller, s);
-	v->paused = true;
-	v->resume_at_ms = v->now_ms + VUS_PAUSE_MS;
+	pause_accepting(v, VUS_PAUSE_MS);
 }
 
 void vus_unlisten(struct vus *v)
@@ -266,6 +326,7 @@ static ssize_t receive(struct vus *v, void *to, size_t n)
 	} control;
 	struct iovec iov = { to, n };
 	struct msghdr h = { .msg_iov = &iov, .msg_iovlen = 1 };
+	struct stamp began = stamp();
 	ssize_t got;
 
 	if (v->got == 0) {
@@ -279,8 +340,10 @@ static ssize_t receive(struct vus *v, void *to, size_t n)
 		return -errno;
 	if (v->got == 0)
 		keep_fds(&v->m, &h);
-	if (h.msg_flags & (MSG_CTRUNC | MSG_TRUNC))
+	if (h.msg_flags & (MSG_CTRUNC | MSG_TRUNC)) {
+		note_delay(v, began);	/* the kernel has closed what did not fit, here */
 		return -EBADMSG;
+	}
 	return got ? got : -ENOTCONN;
 }
 
@@ -335,6 +398,7 @@ static const char *why_of(int rc)
 		{ -EBADMSG, "too many descriptors, or in the wrong place" },
 		{ -ENOBUFS, "it does not read our replies" },
 		{ -ECONNABORTED, "a request that was refused" },
+		{ -ETIME, "a descriptor that cannot be closed at once" },
 	};
 
 	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
@@ -442,6 +506,8 @@ void vus_conn_ready(struct poller_source *s, uint32_t events)
 		rc = vus_handle(v);
 		v->got = 0;
 		vus_close_fds(v, &v->m);
+		if (rc == 0 && is_delayed(v))
+			rc = -ETIME;
 		if (rc < 0)
 			break;
 	}

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "sim/backend/nudge.h"
 #include "sim/backend/poller.h"
 #include "sim/backend/workers.h"
 #include "sim/core/err.h"
@@ -49,6 +50,7 @@ struct worker {
 	uint64_t now_ns, looked_ns, ticked_ns, worked_ns;
 	struct own { unsigned id; struct port *p; struct lane *lane; } own[L2_PORTS_MAX];
 	struct worker_stats stats;
+	struct nudge nudge;
 	pthread_t thread;
 };
 
@@ -193,6 +195,7 @@ static void look_around(struct worker *k)
 	}
 	if (k->now_ns - k->ticked_ns >= TICK_MS * 1000000ull) {
 		k->ticked_ns = k->now_ns;
+		nudge_defer(&k->nudge);
 		for (unsigned i = 0; i < k->n; i++)
 			tick(&k->own[i], k->now_ns / 1000000);
 	}
@@ -271,11 +274,13 @@ static void *worker_main(void *arg)
 	struct worker *k = arg;
 	unsigned idle = 0;
 
+	(void)nudge_start(&k->nudge);
 	if (k->w->begin && k->w->begin())
 		abort();		/* never with rights it was told to give up */
 	k->now_ns = clock_ns();
 	while (!atomic_load_explicit(&k->stop, memory_order_relaxed))
 		round_once(k, &idle);
+	nudge_stop(&k->nudge);
 	atomic_store(&k->epoch, 0);
 	return NULL;
 }

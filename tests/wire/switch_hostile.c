@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+// switch_hostile.c - a whole switch, one pod that wants it to stand still, and two neighbours.
+#include <sys/eventfd.h>
+#include <netinet/in.h>
+#include <sys/mman.h>
+
+#include "tests/wire/switch_rig.h"
+
+/* Neighbours: pods 1 and 2, in different ring formats. Pod 0 is the bad one. */
+static void switch_up(struct rig *r)
+{
+	rig_up(r, 1);
+	for (unsigned i = 0; i < 3; i++)
+		pod_up(r, i, i == 2 ? BIT(VIRTIO_F_RING_PACKED) : 0);
+}
+
+static uint64_t now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+/* n numbered frames from pod 1 to pod 2: how many came within some seconds. */
+static unsigned neighbours_talk(struct rig *r, unsigned n)
+{
+	static uint8_t b[FRAME_BYTES];
+	unsigned sent = 0, got = 0;
+
+	for (uint64_t end = now_ms() + 5000; got < n && now_ms() < end; ) {
+		if (sent < n && sent - got < 64)
+			pod_send(&r->pod[1], b, frame_make(b, 3, 2, 0, sent++, 100));
+		while (pod_recv(&r->pod[2], b))
+			got += b[5] == 3;
+	}
+	return got;
+}
+
+static void goes_away(struct rig *r, const char *name)
+{
+	for (unsigned ms = 0; ms < 3000 && port_is_up(r, name); ms++)
+		nap_ms(1);
+	CU_ASSERT_FALSE(port_is_up(r, name));
+}
+
+/* A call eventfd is turned back into one that waits, and filled, after it was taken. */
+static void an_eventfd_that_waits_stops_nobody(void)
+{
+	static uint8_t b[FRAME_BYTES];
+	struct rig r;
+	eventfd_t n;
+	int call;
+
+	switch_up(&r);
+	CU_EQ(neighbours_talk(&r, 100), 100);
+	call = r.pod[0].p.call[RX];
+	do				/* the switch may be counting there, too */
+		eventfd_read(call, &n);
+	while (eventfd_write(call, UINT64_MAX - 1) < 0);
+	CU_EQ(fcntl(call, F_SETFL, 0), 0);
+	pod_send(&r.pod[1], b, frame_make(b, 1, 2, 0, 0, 100));
+	CU_EQ(neighbours_talk(&r, 1000), 1000);
+	goes_away(&r, "p0");
+	rig_down(&r);
+}
+
+/* A connection whose peer does not read, and which is not to be closed before it has. */
+static int lingering_socket(int *other, int *listener)
+{
+	struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct linger wait = { 1, 3600 };
+	socklen_t size = sizeof(a);
+	char bytes[4096] = { 0 };
+	int s = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	*listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	CU_EQ(bind(*listener, (struct sockaddr *)&a, sizeof(a)), 0);
+	CU_EQ(listen(*listener, 1), 0);
+	CU_EQ(getsockname(*listener, (struct sockaddr *)&a, &size), 0);
+	CU_EQ(connect(s, (struct sockaddr *)&a, sizeof(a)), 0);
+	*other = accept(*listener, NULL, NULL);
+	fcntl(s, F_SETFL, O_NONBLOCK);
+	while (send(s, bytes, sizeof(bytes), MSG_NOSIGNAL) > 0)
+		;
+	fcntl(s, F_SETFL, 0);
+	CU_EQ(setsockopt(s, SOL_SOCKET, SO_LINGER, &wait, sizeof(wait)), 0);
+	return s;
+}
+
+/* Puts the socket into the queue of another one, which then holds it alone. */
+static int wrapped(int fd)
+{
+	struct peer p = { .fd = -1 };
+	int pair[2];
+
+	CU_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+	p.fd = pair[0];
+	CU_EQ(peer_write(&p, "x", 1, &fd, 1), 0);
+	close(fd);
+	close(pair[0]);
+	return pair[1];
+}
+
+/*
+ * Sent with a request that takes none; as an eventfd, which is refused; inside another socket.
+ * Its sender closes it when the switch has it and has not seen the end of the request.
+ */
+static void a_socket_that_lingers_stops_nobody(void)
+{
+	for (unsigned how = 0; how < 3; how++) {
+		struct {
+			struct vu_header h;
+			uint64_t v;
+		} __attribute__((packed)) m = { { VU_SET_FEATURES, VU_VERSION, 8 }, 0 };
+		int fd, other, listener;
+		struct rig r;
+		struct pod *bad = &r.pod[0];
+		uint64_t began;
+
+		switch_up(&r);
+		CU_EQ(neighbours_talk(&r, 100), 100);
+		m.h.request = how == 1 ? VU_SET_VRING_CALL : VU_SET_FEATURES;
+		fd = lingering_socket(&other, &listener);
+		fd = how == 2 ? wrapped(fd) : fd;
+		CU_EQ(peer_write(&bad->p, &m, 5, &fd, 1), 0);
+		nap_ms(50);
+		close(fd);
+		CU_EQ(peer_write(&bad->p, (uint8_t *)&m + 5, sizeof(m) - 5, NULL, 0), 0);
+		began = now_ms();
+		CU_EQ(neighbours_talk(&r, 1000), 1000);
+		goes_away(&r, "p0");
+		CU_ASSERT(now_ms() - began < 3000);
+		/* and may not try again at once */
+		peer_hang_up(&bad->p);
+		CU_EQ(peer_connect(&bad->p, bad->path), 0);
+		peer_send(&bad->p, VU_GET_FEATURES, VU_VERSION, NULL, 0, NULL, 0);
+		nap_ms(300);
+		CU_EQ(recv(bad->p.fd, &m, sizeof(m), MSG_DONTWAIT), -1);
+		close(other);
+		close(listener);
+		rig_down(&r);
+	}
+}
+
+CU_MAIN("switch/hostile",
+	TC("C-RG-11, C-DS-20", an_eventfd_that_waits_stops_nobody),
+	TC("C-MS-10, C-MM-15", a_socket_that_lingers_stops_nobody))
