@@ -68,6 +68,7 @@ bool vus_info(const struct port *p, struct vus_info *info);
 struct vus_region {
 	void    *base;
 	uint64_t size;
+	bool     backed;		/* pages were there when it was lent: pinning makes none */
 };
 unsigned vus_regions(const struct port *p, struct vus_region *out, unsigned max);
 

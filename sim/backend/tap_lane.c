@@ -58,7 +58,10 @@ void tap_lane_drain(struct tap_lane *l)
 	l->refused = false;
 }
 
-/* Registers what the pod lends, in pieces io_uring takes. What cannot be is read the plain way. */
+/*
+ * Registers what the pod lends, in pieces io_uring takes. What cannot be is read the plain way,
+ * and so is memory that the pod has only promised: pinning would make it, and it would be ours.
+ */
 static void register_memory(struct tap_lane *l)
 {
 	struct vus_region r[REGIONS_MAX];
@@ -69,7 +72,7 @@ static void register_memory(struct tap_lane *l)
 	l->refused = true;
 	n = vus_regions(l->to, r, REGIONS_MAX);
 	for (unsigned i = 0; i < n && i < REGIONS_MAX; i++) {
-		for (uint64_t at = 0; at < r[i].size; at += REGION_BYTES) {
+		for (uint64_t at = 0; r[i].backed && at < r[i].size; at += REGION_BYTES) {
 			uint64_t left = r[i].size - at;
 
 			if (l->nregs == REGIONS_MAX) {

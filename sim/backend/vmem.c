@@ -44,7 +44,8 @@ static int check_range(const struct vmem *m, const struct vmem_policy *p, uint64
 }
 
 /* The file's kind, rights and length; *page gets the unit it is mapped in. */
-static int check_file(const struct vmem_policy *p, int fd, uint64_t end, uint64_t *page)
+static int check_file(const struct vmem_policy *p, int fd, uint64_t end, uint64_t *page,
+		      struct vmem_region *r)
 {
 	int seals = fcntl(fd, F_GET_SEALS), flags = fcntl(fd, F_GETFL);
 	struct statfs fs;
@@ -58,6 +59,7 @@ static int check_file(const struct vmem_policy *p, int fd, uint64_t end, uint64_
 		return -errno;
 	if (!S_ISREG(st.st_mode) || (uint64_t)st.st_size < end)
 		return -EINVAL;
+	r->backed = (uint64_t)st.st_blocks * 512 >= r->size;
 	*page = (uint32_t)fs.f_type == HUGETLBFS_MAGIC ? (uint64_t)fs.f_bsize : 4096;
 	return 0;
 }
@@ -92,7 +94,7 @@ int vmem_add(struct vmem *m, const struct vmem_policy *policy, uint64_t gpa, uin
 
 	rc = check_range(m, policy, gpa, uva, size, off);
 	if (rc == 0)
-		rc = check_file(policy, fd, off + size, &page);
+		rc = check_file(policy, fd, off + size, &page, &r);
 	if (rc == 0)
 		rc = map_region(m, &r, off, page, fd);
 	if (rc < 0)

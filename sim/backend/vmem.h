@@ -25,6 +25,7 @@ struct vmem_region {
 	void    *map;			/* what was mapped: the region, rounded to pages */
 	size_t   map_len;
 	int      slot;			/* torn.h */
+	bool     backed;		/* its file has pages for all of it, as it says */
 };
 
 struct vmem {

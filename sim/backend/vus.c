@@ -472,6 +472,7 @@ unsigned vus_regions(const struct port *p, struct vus_region *out, unsigned max)
 	unsigned n = v->mem ? v->mem->n : 0;
 
 	for (unsigned i = 0; i < n && i < max; i++)
-		out[i] = (struct vus_region){ v->mem->region[i].host, v->mem->region[i].size };
+		out[i] = (struct vus_region){ v->mem->region[i].host, v->mem->region[i].size,
+					      v->mem->region[i].backed };
 	return n;
 }

@@ -3,6 +3,7 @@
 #include <sys/eventfd.h>
 #include <netinet/in.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 
 #include "tests/wire/switch_rig.h"
 
@@ -143,6 +144,46 @@ static void a_socket_that_lingers_stops_nobody(void)
 	}
 }
 
+/* A gigabyte without a page behind it, lent to a switch that registers memory for its uplink. */
+static void memory_that_is_only_promised_is_not_pinned(void)
+{
+	static uint8_t b[FRAME_BYTES];
+	struct vu_memory m = { .regions = 2, .region = {
+		{ DRV_GPA, POD_MEM, DRV_UVA, 0 },
+		{ DRV_GPA + (1ull << 40), 1u << 30, DRV_UVA + (1ull << 40), 0 },
+	} };
+	int promised = memfd_create("promised", MFD_CLOEXEC), fds[2];
+	struct pod *d;
+	struct stat st;
+	struct rig r;
+	unsigned got = 0;
+
+	need_net();
+	rig_up(&r, 1);
+	rig_uplink(&r, 2);
+	d = pod_up(&r, 0, 0);
+	CU_EQ(cmd(&r, "pool add p0 macs 52:54:00:00:00:01"), 0);
+	CU_EQ(ftruncate(promised, 1u << 30), 0);
+	fds[0] = d->p.mem.fd;
+	fds[1] = promised;
+	CU_EQ(peer_send(&d->p, VU_SET_MEM_TABLE, VU_VERSION, &m, VU_MEMORY_SIZE(2), fds, 2), 0);
+	nap_ms(20);
+	for (unsigned k = 0; k < 500 && got < 20; k++) {
+		wire_send(&r, b, frame_make(b, 1, 900, 0, k, 100));
+		nap_ms(1);
+		while (pod_recv(d, b))
+			got++;
+	}
+	CU_ASSERT(got >= 20);
+	CU_ASSERT(pinned_kb() >= POD_MEM >> 10);
+	CU_ASSERT(pinned_kb() < 2 * POD_MEM >> 10);
+	CU_EQ(fstat(promised, &st), 0);
+	CU_EQ(st.st_blocks, 0);
+	close(promised);
+	rig_down(&r);
+}
+
 CU_MAIN("switch/hostile",
 	TC("C-RG-11, C-DS-20", an_eventfd_that_waits_stops_nobody),
-	TC("C-MS-10, C-MM-15", a_socket_that_lingers_stops_nobody))
+	TC("C-MS-10, C-MM-15", a_socket_that_lingers_stops_nobody),
+	TC("C-MM-16", memory_that_is_only_promised_is_not_pinned))

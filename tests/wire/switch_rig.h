@@ -149,6 +149,7 @@ static inline void pod_connect(struct rig *r, struct pod *d, uint64_t more, unsi
 	uint64_t features = BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_NET_F_MRG_RXBUF) | more;
 
 	CU_ASSERT_EQUAL_FATAL(peer_new(&d->p, POD_MEM), 0);
+	CU_EQ(fallocate(d->p.mem.fd, 0, 0, POD_MEM), 0);	/* it has what it lends */
 	d->p.features = features;
 	CU_EQ(peer_connect(&d->p, d->path), 0);
 	peer_send(&d->p, VU_SET_OWNER, VU_VERSION, NULL, 0, NULL, 0);
