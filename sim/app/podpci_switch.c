@@ -384,6 +384,8 @@ static int start(struct options *o, struct sw **s, struct ctl_server **ctl, stru
 		rc = first_ports(*s, o, e);
 	if (!rc && o->confine)
 		rc = switchd_confine(o->sw.workers.n, e);
+	if (!rc)
+		(*s)->confined = o->confine;
 	return rc;
 }
 

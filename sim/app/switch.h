@@ -56,6 +56,7 @@ struct sw {
 	struct workers *w;
 	uint64_t started_ms;
 	int event_fd;			/* readable: a worker has left word */
+	bool confined;			/* it may not call what some ports are made with */
 	struct sw_port port[L2_PORTS_MAX];
 };
 
@@ -65,6 +66,7 @@ struct sw_kind {
 	int (*make)(struct sw *s, struct sw_port *p, const Podpci__Port *m, struct err *e);
 	uint32_t flags;			/* of its l2_conf, unless told otherwise */
 	bool lanes, steers;		/* can have a lane; gives them */
+	bool rights;			/* making one takes rights a confined switch has not */
 };
 
 int  sw_new(struct sw **s, const struct sw_opts *o, struct err *e);

@@ -93,6 +93,10 @@ static const struct {
 	/* reading only: the configuration file again on SIGHUP, /proc for libc */
 	{ SCMP_SYS(openat), { .arg = 2, .op = SCMP_CMP_MASKED_EQ, .datum_a = O_ACCMODE,
 			      .datum_b = O_RDONLY } },
+	/* and a capture's file, which must be new */
+	{ SCMP_SYS(openat), { .arg = 2, .op = SCMP_CMP_MASKED_EQ,
+			      .datum_a = O_ACCMODE | O_CREAT | O_EXCL | O_TRUNC,
+			      .datum_b = O_WRONLY | O_CREAT | O_EXCL } },
 	/* where an uplink's frames go, and what they may lack */
 	{ SCMP_SYS(bpf), { .arg = 0, .op = SCMP_CMP_EQ, .datum_a = BPF_MAP_UPDATE_ELEM } },
 	{ SCMP_SYS(bpf), { .arg = 0, .op = SCMP_CMP_EQ, .datum_a = BPF_MAP_DELETE_ELEM } },

@@ -128,7 +128,8 @@ static int make_null(struct sw *s, struct sw_port *p, const Podpci__Port *m, str
 /* What a kind is unless told otherwise: a TAP leads out, a capture file only listens. */
 static const struct sw_kind kinds[] = {
 	{ .name = "vhost", .make = make_vhost, .lanes = true },
-	{ .name = "tap", .make = make_tap, .flags = L2_UPLINK, .steers = true },
+	{ .name = "tap", .make = make_tap, .flags = L2_UPLINK, .steers = true,
+	  .rights = true },
 	{ .name = "pcap", .make = make_pcap, .flags = L2_MIRROR },
 	{ .name = "null", .make = make_null },
 };
@@ -381,6 +382,10 @@ int sw_port_add(struct sw *s, const Podpci__Port *m, struct err *e)
 		       err_set(e, -ENOSPC, "%d ports are the most", L2_PORTS_MAX);
 	l2_conf_init(c);
 	rc = fill_port(p, m, e);
+	if (!rc && p->kind->rights && s->confined)
+		rc = err_set(e, -EPERM, "a running switch has given up the rights that a %s port "
+			     "takes: give it when starting, with --port or --config",
+			     p->kind->name);
 	if (!rc) {
 		c->flags |= p->kind->flags;
 		rc = describe(c, m, e);
@@ -395,7 +400,8 @@ int sw_port_add(struct sw *s, const Podpci__Port *m, struct err *e)
 	if (rc) {
 		p->port->ops->free(p->port);
 		free(c);
-		return err_set(e, rc, "%s: cannot start: %s", p->name, strerror(-rc));
+		return err_set(e, rc, "%s: cannot start%s%s: %s", p->name,
+			       p->socket[0] ? " at " : "", p->socket, strerror(-rc));
 	}
 	l2_port_set(s->l2, p->id, c);
 	rc = fix_addresses(s, p, e);
