@@ -89,7 +89,7 @@ may_wire   := backend vhost ring mem core
 # ---- targets ----------------------------------------------------------------------------------
 
 .DEFAULT_GOAL := all
-.PHONY: all check unit wire shim foreign matrix e2e engines bench demo install uninstall cover \
+.PHONY: all soak check unit wire shim foreign matrix e2e engines bench demo install uninstall cover \
 	tidy layers setup help clean conformance fuzz fuzzers syntax programs tests threaded \
 	bench-programs list-programs list-threaded
 .DELETE_ON_ERROR:
@@ -126,6 +126,12 @@ e2e: all $(E2E) $(STATIC)		## lspci, DPDK, containers; T=name picks one
 		$(filter-out tests/e2e/lib%,$(wildcard tests/e2e/*.sh)))
 
 # These, like check, begin on a bare machine: set up first, then build.
+soak:					## long runs; TIME=seconds (60), T=name picks one
+	$(Q)deploy/setup.sh
+	$(Q)$(MAKE) --no-print-directory B='$(B)' all tests
+	$(Q)B='$(B)' TIME='$(or $(TIME),60)' TEST_TIMEOUT=3600 exec tests/check/run-tests.sh \
+		$(or $(wildcard tests/soak/$(T).sh),$(wildcard tests/soak/*.sh))
+
 engines:				## container engines, OVS, OVN, end to end; T=name picks one
 	$(Q)deploy/setup.sh --engines
 	$(Q)$(MAKE) --no-print-directory B='$(B)' all tests
