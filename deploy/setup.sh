@@ -16,8 +16,8 @@ BUILD="gcc clang make pkg-config libc6-dev binutils libcunit1-dev libpciaccess-d
 libprotobuf-c-dev protobuf-c-compiler libjson-c-dev liburing-dev libseccomp-dev"
 DPDK="dpdk dpdk-dev libdpdk-dev librte-net-virtio23 librte-net-vhost23 librte-net-tap23
 librte-net-ring23 librte-net-af-packet23 librte-mempool-ring23"
-TEST="runc pciutils strace procps util-linux mount iproute2 iputils-ping jq python3
-musl-tools"
+TEST="runc pciutils strace procps util-linux mount iproute2 iputils-ping jq curl python3
+musl-tools qemu-system-x86 busybox-static"
 ENGINES="crun podman containerd docker.io containernetworking-plugins python3-grpcio
 python3-protobuf python3-yaml protobuf-compiler busybox-static openvswitch-switch-dpdk ovn-central
 ovn-host debhelper man-db groff"
@@ -115,6 +115,32 @@ reserve_pages() {
 			"(memory is short or fragmented); tests that need more will be skipped"
 }
 
+# A kernel for the virtual machine of the end-to-end tests: unpacked, never installed.
+GUEST=${PODPCI_GUEST:-/var/cache/podpci/guest}
+guest_missing() {
+	command -v apt-get >/dev/null && [ ! -e "$GUEST/vmlinuz" ]
+}
+
+get_guest() {
+	say "fetching a kernel for virtual machines into $GUEST"
+	dir=$(mktemp -d) || return
+	(
+		cd "$dir" || exit
+		package=$(apt-cache depends linux-image-cloud-amd64 |
+			sed -n 's/.*Depends: \(linux-image-.*\)/\1/p' | head -n 1)
+		apt-get -q download "$package" && dpkg -x linux-image-*.deb x &&
+			mkdir -p "$GUEST" &&
+			for m in virtio virtio_ring virtio_pci_modern_dev virtio_pci_legacy_dev \
+				virtio_pci failover net_failover virtio_net; do
+				find x/lib/modules -name "$m.ko" -exec cp {} "$GUEST/" \;
+			done && cp x/boot/vmlinuz-* "$GUEST/vmlinuz"
+	) >"$LOG" 2>&1 || {
+		tail -n 5 "$LOG" | sed 's/^/setup: | /'
+		say "no kernel could be had: tests with a virtual machine will be skipped"
+	}
+	rm -rf "$dir"
+}
+
 packages=$(missing_packages)
 if ! command -v dpkg-query >/dev/null; then
 	say "no dpkg here: install by your own means what these are on Debian 12:" \
@@ -123,12 +149,14 @@ fi
 short=
 [ "$(pages)" -ge "$PAGES" ] || short=1
 newer_missing && newer=1 || newer=
-[ -n "$packages$short$newer" ] || exit 0
+guest_missing && guest=1 || guest=
+[ -n "$packages$short$newer$guest" ] || exit 0
 
 if [ -n "$CHECK" ]; then
 	[ -n "$packages" ] && say "missing packages: $packages"
 	[ -n "$newer" ] && say "missing: a containerd with CDI in $NEWER"
 	[ -n "$short" ] && say "hugepages of 2 MB: $(pages), $PAGES wanted"
+	[ -n "$guest" ] && say "missing: a kernel for virtual machines in $GUEST"
 	exit 1
 fi
 if [ "$(id -u)" -ne 0 ]; then
@@ -150,5 +178,6 @@ if [ -n "$packages" ]; then
 	install_packages $packages || exit 1
 fi
 [ -z "$newer" ] || get_newer
+[ -z "$guest" ] || get_guest
 [ -z "$short" ] || reserve_pages
 say "done"

@@ -175,6 +175,8 @@ int user_hello(struct vhost_transport *t, struct vhost_peer *peer)
 		.rings_max = rings_of(u, pairs), .regions_max = regions_max,
 		.can = abilities(u),
 	};
+	if (!(features & BIT(VU_F_LOG_ALL)))
+		peer->can &= ~VHOST_CAN_LOG;
 	return 0;
 }
 

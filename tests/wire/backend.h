@@ -56,6 +56,7 @@ struct backend_inflight {
 	uint64_t size, offset, file;	/* file: its real size */
 	unsigned fds;
 	bool     other_queues;
+	const char *path;	/* instead of a file: this; "fifo" a pipe */
 };
 
 #define BACKEND_RULES_MAX 32
@@ -105,7 +106,10 @@ int  backend_ask(struct backend *b, uint32_t request, uint32_t flags, const void
 		 uint32_t size, const int *fds, unsigned fds_n);
 bool backend_answered(struct backend *b, struct vu_header *h, uint64_t *val, unsigned ms);
 void backend_unask(struct backend *b);		/* closes the channel, and only it */
-/* The last descriptor that came with SET_LOG_BASE, SET_INFLIGHT_FD or SET_BACKEND_REQ_FD, or -1. */
+/*
+ * A duplicate, the caller's, of the last descriptor that came with SET_LOG_BASE, SET_INFLIGHT_FD or
+ * SET_BACKEND_REQ_FD; or -1.
+ */
 int  backend_kept_fd(struct backend *b, uint32_t request);
 
 /* A ring's descriptor as last received, or -1; stays the back-end's. */

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // backend_own.c - descriptors a back-end keeps and gives, and its own channel.
+#include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,18 +41,32 @@ void backend_keep_fd(struct backend *b, uint32_t request, int *fds)
 	fds[0] = -1;
 }
 
+static int open_record(const char *path)
+{
+	int pair[2];
+
+	if (!path)
+		return memfd_create("inflight", MFD_CLOEXEC);
+	if (strcmp(path, "fifo"))
+		return open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	if (pipe2(pair, O_CLOEXEC))
+		abort();
+	close(pair[1]);
+	return pair[0];
+}
+
 void backend_answer_inflight(struct backend *b, const struct backend_msg *m, struct reply *r)
 {
 	struct backend_inflight i = b->inflight;
 	struct vu_inflight *p = (struct vu_inflight *)r->bytes;
-	int fd = memfd_create("inflight", MFD_CLOEXEC), fds[FDS_MAX];
+	int fd = open_record(i.path), fds[FDS_MAX];
 
-	if (!i.size && !i.file)
+	if (!i.size && !i.file && !i.path)
 		i = (struct backend_inflight){
 			.size = 4096u * m->payload.inflight.queues,
 			.file = 4096u * m->payload.inflight.queues, .fds = 1,
 		};
-	if (ftruncate(fd, (off_t)i.file))
+	if (!i.path && ftruncate(fd, (off_t)i.file))
 		abort();
 	*p = m->payload.inflight;
 	p->size = i.size;
@@ -81,7 +96,7 @@ int backend_kept_fd(struct backend *b, uint32_t request)
 	int fd;
 
 	pthread_mutex_lock(&b->lock);
-	fd = b->kept[backend_kept_of(request)];
+	fd = dup(b->kept[backend_kept_of(request)]);
 	pthread_mutex_unlock(&b->lock);
 	return fd;
 }
@@ -92,23 +107,29 @@ int backend_ask(struct backend *b, uint32_t request, uint32_t flags, const void 
 	struct reply r = { .h = { request, flags, size } };
 	int fd = backend_kept_fd(b, VU_SET_BACKEND_REQ_FD);
 	size_t len = size < sizeof(r.bytes) ? size : sizeof(r.bytes);
+	long n;
 
 	if (payload)
 		memcpy(r.bytes, payload, len);
 	if (fds_n)
-		return (int)backend_send_with(fd, &r, sizeof(r.h) + len, fds, fds_n);
-	return (int)send(fd, &r, sizeof(r.h) + len, MSG_NOSIGNAL);
+		n = backend_send_with(fd, &r, sizeof(r.h) + len, fds, fds_n);
+	else
+		n = send(fd, &r, sizeof(r.h) + len, MSG_NOSIGNAL);
+	close(fd);
+	return (int)n;
 }
 
 bool backend_answered(struct backend *b, struct vu_header *h, uint64_t *val, unsigned ms)
 {
 	struct pollfd p = { .fd = backend_kept_fd(b, VU_SET_BACKEND_REQ_FD), .events = POLLIN };
 
+	bool there;
+
 	*h = (struct vu_header){ 0 };
-	if (poll(&p, 1, (int)ms) <= 0)
-		return false;
-	return recv(p.fd, h, sizeof(*h), MSG_WAITALL) <= 0 ||
-	       recv(p.fd, val, sizeof(*val), MSG_WAITALL) == sizeof(*val);
+	there = poll(&p, 1, (int)ms) > 0 && (recv(p.fd, h, sizeof(*h), MSG_WAITALL) <= 0 ||
+		recv(p.fd, val, sizeof(*val), MSG_WAITALL) == sizeof(*val));
+	close(p.fd);
+	return there;
 }
 
 void backend_unask(struct backend *b)

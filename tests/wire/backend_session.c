@@ -113,6 +113,13 @@ void sess_serve(struct sess *r)
 	make_vhost(r);
 }
 
+void sess_allow_notifier(struct sess *r)
+{
+	vhost_free(r->v);
+	r->cfg.notifier = true;
+	make_vhost(r);
+}
+
 void sess_init(struct sess *r, const struct backend_config *cfg)
 {
 	struct backend_config bc = cfg ? *cfg : (struct backend_config){ 0 };

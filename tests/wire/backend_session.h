@@ -68,6 +68,8 @@ void sess_free(struct sess *r);
 /* Before sess_open(): a session that listens where cfg.socket says now. */
 void sess_serve(struct sess *r);
 
+void sess_allow_notifier(struct sess *r);	/* before sess_open(), too */
+
 int  sess_open(struct sess *r);		/* and lends the memory */
 void sess_close(struct sess *r);
 /* As a driver's DRIVER_OK: all status steps, rings [0, n). */
