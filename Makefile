@@ -89,9 +89,9 @@ may_wire   := backend vhost ring mem core
 # ---- targets ----------------------------------------------------------------------------------
 
 .DEFAULT_GOAL := all
-.PHONY: all soak check unit wire shim foreign matrix e2e engines bench demo install uninstall cover \
-	tidy layers setup help clean conformance fuzz fuzzers syntax programs tests threaded \
-	bench-programs list-programs list-threaded
+.PHONY: all soak check unit wire shim foreign matrix e2e engines bench demo install \
+	uninstall cover tidy layers setup help clean conformance fuzz fuzzers syntax \
+	programs tests threaded bench-programs list-programs list-threaded
 .DELETE_ON_ERROR:
 .SECONDARY:
 
