@@ -174,11 +174,16 @@ static int mount_undo(const struct step *s, struct world *w, struct err *e)
 	return err_set(e, -EBUSY, "%s: more than %u mounts", s->arg[0], UNMOUNTS_MAX);
 }
 
+/* Of that kind, and another file system than the directory it is in. */
 static int fs_check(const char *path, long magic, struct err *e)
 {
+	struct stat here, above;
+	char parent[160];
 	struct statfs st;
 
-	if (statfs(path, &st) || (unsigned long)st.f_type != (unsigned long)magic)
+	snprintf(parent, sizeof(parent), "%s/..", path);
+	if (statfs(path, &st) || (unsigned long)st.f_type != (unsigned long)magic ||
+	    stat(path, &here) || stat(parent, &above) || here.st_dev == above.st_dev)
 		return err_set(e, -ENOENT, "%s: is not mounted any more", path);
 	return 0;
 }
@@ -211,11 +216,12 @@ static int hugetlbfs_check(const struct step *s, struct world *w, struct err *e)
 
 /* ---- podpci-switch ------------------------------------------------------------------------- */
 
-static int switch_call(const char *control, const char *const *words, unsigned n,
-		       struct ctl_rows **rows, struct err *e)
+static int switch_call(const struct world *w, const char *control, const char *const *words,
+		       unsigned n, struct ctl_rows **rows, struct err *e)
 {
+	unsigned share = w->a->node->deadline_ms / 4;	/* undoing has one too */
 	struct ctl *c = NULL;
-	int rc = ctl_open(&c, control, SWITCH_TIMEOUT_MS, e);
+	int rc = ctl_open(&c, control, share < SWITCH_TIMEOUT_MS ? share : SWITCH_TIMEOUT_MS, e);
 
 	if (!rc)
 		rc = ctl_call(c, words, n, rows, e);
@@ -225,7 +231,7 @@ static int switch_call(const char *control, const char *const *words, unsigned n
 
 static int switch_do(const struct step *s, struct world *w, struct err *e)
 {
-	int rc = switch_call(s->arg[0], s->arg + 1, s->n - 1, NULL, e);
+	int rc = switch_call(w, s->arg[0], s->arg + 1, s->n - 1, NULL, e);
 
 	return rc == -ENOENT ? -ECONNREFUSED : rc;	/* no switch: it may come yet */
 }
@@ -235,7 +241,7 @@ static int switch_undo(const struct step *s, struct world *w, struct err *e)
 {
 	const char *const words[] = { "port", "del", s->arg[3] };
 	struct err why;
-	int rc = switch_call(s->arg[0], words, 3, NULL, &why);
+	int rc = switch_call(w, s->arg[0], words, 3, NULL, &why);
 
 	if (!rc || rc == -ENOENT || rc == -ECONNREFUSED || rc == -ENODEV)
 		return 0;
@@ -247,7 +253,7 @@ static int switch_check(const struct step *s, struct world *w, struct err *e)
 	const char *const words[] = { "port", "show", s->arg[3] };
 	struct ctl_rows *rows = NULL;
 	char socket[NETCONF_PATH_MAX];
-	int rc = switch_call(s->arg[0], words, 3, &rows, e);
+	int rc = switch_call(w, s->arg[0], words, 3, &rows, e);
 
 	if (rc)
 		return rc;

@@ -8,6 +8,7 @@
 // environment is used: it may be the image's.
 // pkg-config: json-c
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,6 +36,7 @@ static const char usage[] =
 	"                  podpci-runtime); without it only what podpci-cni attached is shown\n"
 	"  --stage STAGE   createRuntime (default, also for prestart) or poststop\n"
 	"  --node FILE     the node's settings; default " NODE_FILE "\n"
+	"  --sweep         detach what hooks attached for containers that are gone; no stdin\n"
 	"  --dry-run, -n   print the steps and take none\n"
 	"  --verbose, -v   log what is done\n"
 	"  --help, --version\n"
@@ -46,7 +48,7 @@ struct hook {
 	const char *node_file, *stage;
 	const char *device[ATTACH_MAX];
 	unsigned    devices;
-	bool        dry, verbose;
+	bool        dry, verbose, sweep;
 	struct oci_state  state;
 	struct oci_config config;
 	struct recorded  *list;		/* of all its ids */
@@ -113,6 +115,36 @@ static int detach_one(struct hook *h, const char *device, struct err *e)
 		rc = run_detach(&r, e);
 	netconf_free(&conf);
 	return rc ? err_wrap(e, rc, "device %s", device) : 0;
+}
+
+/*
+ * A container whose runtime died, or does not run poststop after a start that failed, leaves
+ * what we attached for it: it goes when its process is gone.
+ */
+static int sweep_one(const struct recorded *rec, int dir, struct run *r, void *arg,
+		     struct err *e)
+{
+	char path[32];
+	int proc, gone;
+
+	if (!rec->pid)
+		return 0;		/* a runtime's: DEL and GC are its business */
+	snprintf(path, sizeof(path), "/proc/%d", (int)rec->pid);
+	proc = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	gone = proc < 0 || bundle_start_time(proc) != rec->pid_start;
+	if (proc >= 0)
+		close(proc);
+	if (!gone && rec->same_boot)
+		return 0;
+	log_info(rec->request.container, "is gone: %s is detached", rec->conf.name);
+	return run_undo(rec, dir, r, e);
+}
+
+static int sweep(struct hook *h, struct err *e)
+{
+	struct run r = { .node = &h->node };
+
+	return run_walk(&h->node, &r, sweep_one, NULL, e);
 }
 
 /* ---- what a container has ------------------------------------------------------------------ */
@@ -265,6 +297,8 @@ static int create_runtime(struct hook *h, struct err *e)
 	if (rc)
 		return rc;
 	add_own_devices(h);
+	if (h->config.devices_n && !h->dry && sweep(h, e))
+		log_error(NULL, "%s", e->msg);
 	for (; done < h->config.devices_n && !rc; done++)
 		rc = attach_one(h, h->config.devices[done], e);
 	if (!rc)
@@ -342,6 +376,8 @@ static int options(struct hook *h, int argc, char **argv)
 			h->dry = true;
 		else if (!strcmp(a, "--verbose") || !strcmp(a, "-v"))
 			h->verbose = true;
+		else if (!strcmp(a, "--sweep"))
+			h->sweep = true;
 		else if (!strcmp(a, "--node") && next)
 			h->node_file = argv[++i];
 		else if (!strcmp(a, "--stage") && next)
@@ -386,9 +422,11 @@ int main(int argc, char **argv)
 		run_log_to(&h.node);
 		log_init(h.verbose ? "info" : NULL);
 		run_prepare(&h.node, &stop);
-		rc = read_state(&h, &e);
+		rc = h.sweep ? sweep(&h, &e) : read_state(&h, &e);
 	}
-	if (!rc && h.state.sandbox)
+	if (h.sweep)
+		;
+	else if (!rc && h.state.sandbox)
 		log_info(h.state.id, "a sandbox: it runs nothing that has devices");
 	else if (!rc)
 		rc = run_stage(&h, &e);

@@ -34,6 +34,8 @@ static const struct js_key keys[] = {
 	  "a size such as \"4Gi\"", NULL },
 	{ "deadlineMs", &js_number, JS_FIELD(struct node, deadline_ms), 100, 110000,
 	  "milliseconds from 100 to 110000", NULL },
+	{ "gcGraceMs", &js_number, JS_FIELD(struct node, grace_ms), 0, 600000,
+	  "milliseconds from 0 to 600000", NULL },
 };
 
 static const struct js_key dir_key = {
@@ -94,7 +96,7 @@ static void defaults(struct node *n)
 		.state = "/run/podpci/cni", .networks = "/etc/podpci/net.d", .control = CTL_SOCKET,
 		.ovs = "/run/openvswitch/db.sock", .runtime = "runc",
 		.socket_dirs = { "/run/podpci", "/run/vpp", "/run/vhost" }, .attachments = 16,
-		.huge_max = 1ull << 40, .deadline_ms = 20000,
+		.huge_max = 1ull << 40, .deadline_ms = 20000, .grace_ms = 2000,
 	};
 	beside(n->library, sizeof(n->library), "lib/libpodpci.so");
 	beside(n->hook, sizeof(n->hook), "bin/podpci-hook");

@@ -30,6 +30,7 @@ struct node {
 	unsigned attachments;		/* at most, per container */
 	uint64_t huge_max;		/* bytes an attachment may reserve */
 	unsigned deadline_ms;		/* of one run */
+	unsigned grace_ms;		/* GC leaves what is younger: its list may be older */
 };
 
 /* path NULL: NODE_FILE, which may be absent. Others' files are refused (-EPERM). */

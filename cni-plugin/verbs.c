@@ -26,7 +26,6 @@
 #define NSFS 0x6e736673
 #define VALID_MAX 65536
 #define STATUS_TIMEOUT_MS 1500
-#define GC_GRACE_MS 2000	/* an ADD that ran while the runtime made its list is not stale */
 
 /* ---- ADD ----------------------------------------------------------------------------------- */
 
@@ -156,8 +155,11 @@ static int collect(const struct recorded *rec, int dir, struct run *r, void *arg
 
 	if (strcmp(rec->conf.name, k->c->conf.name) || rec->pid || is_valid(k, rec))
 		return 0;
-	/* We hold the lock: an ADD that has not ended never will. */
-	if (rec->same_boot && rec->ready && rec->made_ms > k->began_ms - GC_GRACE_MS)
+	/*
+	 * We hold the lock: an ADD that has not ended never will. One that ran while the runtime
+	 * made its list is not stale.
+	 */
+	if (rec->same_boot && rec->ready && rec->made_ms > k->began_ms - k->c->node.grace_ms)
 		return 0;
 	log_info(rec->request.ifname, "container %s: stale, removed", rec->request.container);
 	return run_undo(rec, dir, r, e);
