@@ -240,26 +240,26 @@ no_code_3() {
 }
 
 switch_up || { echo "not ok the switch starts"; exit 1; }
-check "D-PR-01 stdout has one JSON document or nothing, words go to stderr" only_json_on_stdout
-check "D-PR-02..04, D-PR-16 every kind of error has its code and names what is wrong" codes
-check "D-PR-05, D-PR-21 no code means something else to the runtime, or that DEL is not needed" \
+try "D-PR-01 stdout has one JSON document or nothing, words go to stderr" only_json_on_stdout
+try "D-PR-02..04, D-PR-16 every kind of error has its code and names what is wrong" codes
+try "D-PR-05, D-PR-21 no code means something else to the runtime, or that DEL is not needed" \
 	no_code_3
-check "D-PR-06 an unknown command is an error of the environment" unknown_commands
-check "D-PR-07 all missing variables are named" missing_variables
-check "D-PR-08, D-PA-07 a container id is a plain name" container_ids
-check "D-PR-09 an interface's name is one the kernel would take, and no path" interface_names
-check "D-PR-10 ADD and CHECK need a network namespace, DEL does not" netns_needed
-check "D-PR-11, D-AD-11 CNI_ARGS are known or may be ignored" cni_args
-check "D-PR-12 delegates are found by absolute paths only" delegates_only_from_absolute_paths
-check "D-PR-13 a result has the version asked for" versions
-check "D-PR-14, D-VR-01 VERSION needs nothing and takes anything on stdin" version_command
-check "D-PR-15 a value of a wrong type or size is refused by its key" wrong_values
-check "D-PR-15 keys of others are left alone" unknown_keys_are_fine
-check "D-PR-17 JSON is bounded, whole, valid UTF-8, each key once" hostile_json
-check "D-PR-18, D-HK-04 a back-end that is silent does not hold the plugin up" ends_in_time
-check "D-PR-18 SIGTERM rolls back" term_rolls_back
-check "D-PR-20 runtimeConfig counts for declared capabilities only" capabilities
-check "D-PR-22 neither cwd nor umask nor HOME nor stderr is needed" odd_process
+try "D-PR-06 an unknown command is an error of the environment" unknown_commands
+try "D-PR-07 all missing variables are named" missing_variables
+try "D-PR-08, D-PA-07 a container id is a plain name" container_ids
+try "D-PR-09 an interface's name is one the kernel would take, and no path" interface_names
+try "D-PR-10 ADD and CHECK need a network namespace, DEL does not" netns_needed
+try "D-PR-11, D-AD-11 CNI_ARGS are known or may be ignored" cni_args
+try "D-PR-12 delegates are found by absolute paths only" delegates_only_from_absolute_paths
+try "D-PR-13 a result has the version asked for" versions
+try "D-PR-14, D-VR-01 VERSION needs nothing and takes anything on stdin" version_command
+try "D-PR-15 a value of a wrong type or size is refused by its key" wrong_values
+try "D-PR-15 keys of others are left alone" unknown_keys_are_fine
+try "D-PR-17 JSON is bounded, whole, valid UTF-8, each key once" hostile_json
+try "D-PR-18, D-HK-04 a back-end that is silent does not hold the plugin up" ends_in_time
+try "D-PR-18 SIGTERM rolls back" term_rolls_back
+try "D-PR-20 runtimeConfig counts for declared capabilities only" capabilities
+try "D-PR-22 neither cwd nor umask nor HOME nor stderr is needed" odd_process
 
 # ---- D2: ADD ------------------------------------------------------------------------------------
 
@@ -416,22 +416,22 @@ empty_device_id() {
 	fails 7 'deviceID' ADD "$(conf '.runtimeConfig.deviceID = ""')"
 }
 
-check "D-AD-01, D-AD-03, D-AD-04 a result tells what was made" result_tells_the_truth
-check "D-AD-02 an interface of that name in the pod is an error" taken_name
-check "D-AD-05, D-AD-06, D-AD-17, D-CK-03 in a chain what came before goes through as it is" chained
-check "D-SE-14, D-CK-01 a prevResult is judged like any stranger's" bad_prev
-check "D-AD-07 a second ADD fails and leaves the first whole" second_add
-check "D-AD-08, D-SE-07 a step that fails leaves nothing of those before it" failing_steps_undo
-check "D-AD-09, D-AD-10 what an address plugin says wrong is an error, and nothing is left" \
+try "D-AD-01, D-AD-03, D-AD-04 a result tells what was made" result_tells_the_truth
+try "D-AD-02 an interface of that name in the pod is an error" taken_name
+try "D-AD-05, D-AD-06, D-AD-17, D-CK-03 in a chain what came before goes through as it is" chained
+try "D-SE-14, D-CK-01 a prevResult is judged like any stranger's" bad_prev
+try "D-AD-07 a second ADD fails and leaves the first whole" second_add
+try "D-AD-08, D-SE-07 a step that fails leaves nothing of those before it" failing_steps_undo
+try "D-AD-09, D-AD-10 what an address plugin says wrong is an error, and nothing is left" \
 	ipam_errors
-check "D-AD-16, D-SE-04 a delegate gets our configuration and CNI_*, and nothing of a loader's" \
+try "D-AD-16, D-SE-04 a delegate gets our configuration and CNI_*, and nothing of a loader's" \
 	delegate_gets_everything
-check "D-PA-08 a delegate that others can change is not run" only_roots_delegates
-check "D-AD-12 device information is written whole and goes with DEL" device_info
-check "D-AD-13 the same pod may come back with another container" next_container
-check "D-AD-14 names on the host are of the whole id" digests
-check "D-AD-15 values are escaped in messages" escaped
-check "two devices of a container have addresses of their own" two_devices
-check "an attachment beyond the pod's allocation fails loudly" empty_device_id
+try "D-PA-08 a delegate that others can change is not run" only_roots_delegates
+try "D-AD-12 device information is written whole and goes with DEL" device_info
+try "D-AD-13 the same pod may come back with another container" next_container
+try "D-AD-14 names on the host are of the whole id" digests
+try "D-AD-15 values are escaped in messages" escaped
+try "two devices of a container have addresses of their own" two_devices
+try "an attachment beyond the pod's allocation fails loudly" empty_device_id
 switch_down
 finish

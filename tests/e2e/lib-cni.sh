@@ -137,3 +137,20 @@ clean() {	# nothing is left
 	left=$(node_state)
 	[ -z "$left" ] || { echo "left: $left"; return 1; }
 }
+
+# As at the start: one test's failure is not the next one's.
+fresh() {
+	local p
+	kill -0 "$SWITCH_PID" 2>/dev/null || switch_up
+	grep -o "$T/st[^ ]*" /proc/self/mountinfo | while read -r p; do umount -l "$p"; done
+	rm -rf "$T/st" "$T"/ipam.fail.* "$T/ipam.calls"
+	for p in $("$PODPCI" switch -s "$T/ctl" port show | grep -o '^pod-[0-9a-f]*'); do
+		"$PODPCI" switch -s "$T/ctl" port del "$p"
+	done
+}
+
+# try NAME COMMAND...: a check on a fresh node
+try() {
+	fresh
+	check "$@"
+}
