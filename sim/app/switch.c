@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // switch.c - the switch as a whole, and its table of commands. See switch.h.
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -18,6 +19,21 @@ static const char *const mode_names[WORKERS_MODES] = {
 	[WORKERS_POLL] = "poll", [WORKERS_ADAPTIVE] = "adaptive", [WORKERS_EVENT] = "event",
 };
 
+#define NODES_MAX 64
+
+/* Where a CPU is, as the kernel tells it; -1: it does not, or the worker has no CPU of its own. */
+static int node_of(int cpu)
+{
+	char path[64];
+
+	for (int node = 0; node < NODES_MAX && cpu >= 0; node++) {
+		snprintf(path, sizeof(path), "/sys/devices/system/cpu/cpu%d/node%d", cpu, node);
+		if (access(path, F_OK) == 0)
+			return node;
+	}
+	return -1;
+}
+
 int sw_new(struct sw **out, const struct sw_opts *o, struct err *e)
 {
 	struct l2_opts l2 = { .fdb_max = o->fdb_max, .age_max = o->age_max };
@@ -27,6 +43,8 @@ int sw_new(struct sw **out, const struct sw_opts *o, struct err *e)
 	if (!s)
 		return err_set(e, -ENOMEM, "out of memory");
 	s->opts = *o;
+	for (unsigned i = 0; i < WORKERS_MAX; i++)
+		s->node[i] = node_of(o->workers.cpu[i]);
 	s->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (s->event_fd < 0) {
 		rc = err_set(e, -errno, "eventfd: %s", strerror(errno));

@@ -56,6 +56,7 @@ struct sw {
 	struct workers *w;
 	uint64_t started_ms;
 	int event_fd;			/* readable: a worker has left word */
+	int node[WORKERS_MAX];		/* the NUMA node of each worker's CPU; -1: anywhere */
 	bool confined;			/* it may not call what some ports are made with */
 	struct sw_port port[L2_PORTS_MAX];
 };

@@ -23,7 +23,7 @@ static void usage(FILE *to)
 		fprintf(to, "  %s%s%s\n", verb, args[0] ? " " : "", args);
 		fprintf(to, "          %s\n", help);
 	}
-	fprintf(to, "\nKeys of a port: socket PATH, connect on|off, queues N, worker N, "
+	fprintf(to, "\nKeys of a port: socket PATH, connect on|off, queues N, worker N, node N, "
 		"mode access|trunk, pvid N,\nvlans LIST, mtu N, macs LIST, spoofcheck, learning, "
 		"learn_max N, in_bytes RATE,\nin_frames RATE, out_bytes RATE, storm RATE, "
 		"isolated, uplink, mirror, reserved (on|off),\naccept MODES; for tap: dev NAME, "

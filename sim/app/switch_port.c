@@ -364,6 +364,30 @@ void sw_port_del(struct sw *s, struct sw_port *p)
 	p->used = false;
 }
 
+/*
+ * The worker that was asked for; or of those on the NUMA node that was asked for the one with
+ * the fewest ports; or -1, any. A node is a hint: where no worker is there, another one serves.
+ */
+static int worker_of(const struct sw *s, const Podpci__Port *m)
+{
+	unsigned least = L2_PORTS_MAX + 1;
+	struct worker_stats k;
+	int found = -1;
+
+	if (m->has_worker || !m->has_node)
+		return m->has_worker ? (int)(m->worker & 0xff) : -1;
+	for (unsigned i = 0; i < workers_count(s->w); i++) {
+		workers_stats(s->w, i, &k);
+		if (s->node[i] != (int)m->node || k.ports >= least)
+			continue;
+		least = k.ports;
+		found = (int)i;
+	}
+	if (found < 0)
+		log_warn("switch", "port=%s event=no-worker-on-node node=%u", m->name, m->node);
+	return found;
+}
+
 int sw_port_add(struct sw *s, const Podpci__Port *m, struct err *e)
 {
 	struct sw_port *p;
@@ -396,7 +420,7 @@ int sw_port_add(struct sw *s, const Podpci__Port *m, struct err *e)
 		free(c);
 		return err_wrap(e, rc, "%s", m->name);
 	}
-	rc = workers_add(s->w, p->id, p->port, m->has_worker ? (int)(m->worker & 0xff) : -1);
+	rc = workers_add(s->w, p->id, p->port, worker_of(s, m));
 	if (rc) {
 		p->port->ops->free(p->port);
 		free(c);
@@ -421,7 +445,7 @@ int sw_port_set(struct sw *s, struct sw_port *p, const Podpci__Port *m, struct e
 	int rc;
 
 	if (m->kind || m->socket || m->has_connect || m->dev || m->file || m->has_queues ||
-	    m->has_worker || m->address || m->bridge)
+	    m->has_worker || m->has_node || m->address || m->bridge)
 		return err_set(e, -EINVAL, "%s: its kind and place are fixed; remove it and add it "
 			       "anew", p->name);
 	c = sw_conf_copy(s, p);

@@ -352,6 +352,7 @@ void sw_show_workers(struct sw *s, struct ctl_call *c)
 		workers_stats(s->w, i, &k);
 		OPT(row, worker, i);
 		OPT(row, cpu, k.cpu);
+		OPT(row, node, s->node[i]);
 		OPT(row, ports, k.ports);
 		OPT(row, frames, k.frames);
 		OPT(row, rounds, k.rounds);

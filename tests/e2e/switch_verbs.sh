@@ -269,6 +269,18 @@ workers_are_where_they_were_put() {
 		[ "$(sw -j port show w | jq '.[0].worker')" = 1 ] && sw port del w
 }
 
+# This CPU's node is known; a node where no worker is, is no obstacle.
+ports_go_to_the_node_they_ask_for() {
+	local node
+	node=$(find /sys/devices/system/cpu/cpu0 -maxdepth 1 -name 'node*' | grep -o '[0-9]*$')
+	[ -n "$node" ] || { echo "this kernel tells no NUMA nodes"; return 77; }
+	sw -j worker | jq -e "all(.node == $node)" || return
+	sw port add n socket "$T/n.sock" node "$node" && sw port del n || return
+	! log switch | grep no-worker-on-node || return
+	sw port add n socket "$T/n.sock" node 60 && sw port del n &&
+		log switch | grep 'switch: .*port=n event=no-worker-on-node node=60'
+}
+
 pools_own_what_they_are_given() {
 	sw port add p socket "$T/p.sock" && sw pool add p macs 52:54:00:00:02:01 vlans 0,5 &&
 		sw mac add 52:54:00:00:02:02 pool p vlan 5 && sw vlan add 6 pool p &&
@@ -348,6 +360,7 @@ for mode in poll event adaptive; do
 done
 check "in event mode it sleeps" event_mode_sleeps
 check "workers are where they were put" workers_are_where_they_were_put
+check "ports go to the NUMA node they ask for" ports_go_to_the_node_they_ask_for
 check "pools own what they are given" pools_own_what_they_are_given
 check "metrics are on a loopback port" metrics_are_on_a_loopback_port
 check "SIGHUP reads the configuration again" hangup_reads_the_configuration_again
