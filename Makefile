@@ -29,6 +29,8 @@ ALL_CFLAGS := -std=gnu11 -I. -isystem $(B)/gen -D_GNU_SOURCE -DPODPCI_VERSION='"
 ALL_LDFLAGS := -Wl,-z,relro,-z,now -Wl,--as-needed $(SANFLAGS) $(LDFLAGS)
 LIBS    := -pthread -ldl
 
+comma   := ,
+
 # ---- what is there (a folder that is not there yet is empty) ---------------------------------
 
 FOLDERS := $(sort core mem ring bus vhost virtio app $(notdir $(patsubst %/,%,$(dir \
@@ -53,6 +55,7 @@ SHIM    := $(call programs,shim)
 E2E     := $(call programs,e2e)
 BENCH   := $(call programs,bench)
 FUZZ    := $(call programs,fuzz)
+WORLD   := $(B)/tests/world/world
 SHIM_SH := $(filter-out %/lib.sh,$(wildcard tests/shim/*.sh))
 E2E_SH  := $(filter-out tests/e2e/lib%,$(wildcard tests/e2e/*.sh))
 # The test application with DPDK linked in, where DPDK's archives are.
@@ -96,11 +99,11 @@ may_wire   := backend vhost ring mem core
 .SECONDARY:
 
 all: $(OUT)				## build podpci and libpodpci.so into $(B)/
-programs: $(UNIT) $(WIRE)
-tests: $(UNIT) $(WIRE) $(SHIM) $(E2E) $(STATIC)
+programs: $(UNIT) $(WIRE) $(WORLD)
+tests: $(UNIT) $(WIRE) $(WORLD) $(SHIM) $(E2E) $(STATIC)
 threaded: $(THREADED)
 bench-programs: all $(BENCH)
-list-programs: ; @echo $(UNIT) $(WIRE)
+list-programs: ; @echo $(UNIT) $(WIRE) $(WORLD)
 list-threaded: ; @echo $(THREADED)
 
 check:					## everything CI runs; installs what is missing first
@@ -111,6 +114,10 @@ unit: $(if $(T),$(B)/tests/unit/$(T),$(UNIT))	## unit tests; T=name picks one
 
 wire: $(if $(T),$(B)/tests/wire/$(T),$(WIRE))	## front-end against scripted back-ends
 	$(Q)tests/check/run-tests.sh $^
+
+.PHONY: world
+world: $(WORLD)				## driver to back-end in one thread: SEED=n, N=count
+	$(Q)$(WORLD) $(ARGS) $(or $(SEED),1) $(or $(N),1)
 
 shim: all $(SHIM)			## programs and scripts under the preload library
 	$(Q)B='$(B)' exec tests/check/run-tests.sh $(or $(SHIM_SH),$(SHIM))
@@ -298,9 +305,15 @@ folder_of = $(firstword $(subst _, ,$(notdir $(1))))
 $(foreach p,$(UNIT),$(eval $(call test_program,$(p:$(B)/%=%),test \
 	$(may_$(call folder_of,$(p))),-lcunit, \
 	$(if $(filter virtio,$(call folder_of,$(p))),$(call objects,$(FAKE_SRC))))))
+# Calls of libc that one test refuses, one after the other.
+REFUSED := $(addprefix -Wl$(comma)--wrap=,malloc calloc realloc strdup socket accept4 eventfd \
+	   epoll_create1)
 # Tests of the whole switch have all of the daemon.
 $(foreach p,$(WIRE),$(eval $(call test_program,$(p:$(B)/%=%),test \
-	$(if $(filter switch,$(call folder_of,$(p))),$(may_host),$(may_wire)),-lcunit)))
+	$(if $(filter switch,$(call folder_of,$(p))),$(may_host),$(may_wire)), \
+	-lcunit $(if $(filter %/switch_faults,$(p)),$(REFUSED)))))
+$(eval $(call test_program,tests/world/world,$(may_app),, \
+	$(call objects,$(filter-out %/world.c,$(wildcard tests/world/*.c)))))
 $(foreach p,$(SHIM),$(eval $(call test_program,$(p:$(B)/%=%),test $(may_app),)))
 $(foreach p,$(FUZZ),$(eval $(call test_program,$(p:$(B)/%=%),test $(may_host) \
 	$(if $(filter insn,$(notdir $(p))),shim),-fsanitize=fuzzer)))

@@ -190,8 +190,11 @@ static int fill_gaps(struct vhost *v, unsigned n)
 static int tell_slots(struct vhost *v, unsigned n)
 {
 	bool torn, pause;
-	int rc = 0, resumed = 0;
+	int rc = v->t->ops->sync(v->t), resumed = 0;
 
+	/* From here on a refusal is of what was last said: what the peer has is known. */
+	if (rc)
+		return rc;
 	if (plan(v, n, &torn) > v->peer.regions_max) {
 		/* Cut too fine: all of it anew, in as few regions as there can be. */
 		for (unsigned i = 0; i < v->told_n; i++)
@@ -208,7 +211,12 @@ static int tell_slots(struct vhost *v, unsigned n)
 		rc = fill_gaps(v, n);
 	if (pause && !session_is_loss(rc))
 		resumed = run_resume(v);
-	return rc ? rc : resumed;
+	if (!resumed)
+		return rc;
+	/* Rings that were running do not any more: that is no state to leave a session in. */
+	if (!session_is_loss(resumed))
+		session_drop(v, false);
+	return -ENOTCONN;
 }
 
 /* ---- the log -------------------------------------------------------------------------------- */
@@ -255,7 +263,7 @@ static int tell_log(struct vhost *v, uint64_t top)
 	if (!rc)
 		rc = dirty_cover(&v->log, top);
 	if (rc)
-		return rc;
+		return -EREMOTEIO;	/* it may be had for the next peer */
 	if (v->log.bytes == was)
 		return 0;
 	v->why = "the back-end refused the log";

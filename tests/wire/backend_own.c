@@ -58,7 +58,7 @@ static int open_record(const char *path)
 void backend_answer_inflight(struct backend *b, const struct backend_msg *m, struct reply *r)
 {
 	struct backend_inflight i = b->inflight;
-	struct vu_inflight *p = (struct vu_inflight *)r->bytes;
+	struct vu_inflight p;
 	int fd = open_record(i.path), fds[FDS_MAX];
 
 	if (!i.size && !i.file && !i.path)
@@ -68,11 +68,12 @@ void backend_answer_inflight(struct backend *b, const struct backend_msg *m, str
 		};
 	if (!i.path && ftruncate(fd, (off_t)i.file))
 		abort();
-	*p = m->payload.inflight;
-	p->size = i.size;
-	p->offset = i.offset;
-	p->queues += i.other_queues;
-	r->h.size = sizeof(*p);
+	p = m->payload.inflight;
+	p.size = i.size;
+	p.offset = i.offset;
+	p.queues += i.other_queues;
+	memcpy(r->bytes, &p, sizeof(p));
+	r->h.size = sizeof(p);
 	for (unsigned k = 0; k < i.fds; k++)
 		fds[k] = fd;
 	if (i.fds)
