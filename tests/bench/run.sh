@@ -7,6 +7,8 @@ usage() {
 
 		  device   the simulated device beside DPDK's virtio-user, and what a register costs
 		  switch   pod to pod: podpci-switch, OVS-DPDK and testpmd, and memif beside them
+		  scale    a packet's cost with many ports and addresses; memory and CPU at rest
+		  uplink   from one TAP to many pods, beside a read and a copy a frame
 
 		  --quick       a fifth of the rounds: half a minute a piece
 		  --json DIR    results as DIR/PIECE.json too
@@ -51,7 +53,7 @@ while [ $# -gt 0 ]; do
 	esac
 	shift
 done
-[ ${#pieces[@]} -gt 0 ] || pieces=(device switch)
+[ ${#pieces[@]} -gt 0 ] || pieces=(device switch scale uplink)
 [ -z "$json$raw" ] || mkdir -p ${json:+"$json"} ${raw:+"$raw"} || exit 1
 
 failed=0

@@ -2,37 +2,31 @@
 # SPDX-License-Identifier: Apache-2.0
 # switch.sh - from pod to pod: podpci-switch, OVS-DPDK and testpmd between the same two pods.
 #
-# Each switch polls on core 0 and has two pods of its own on core 1 (pods.c). All but the one whose
-# turn it is stand still. Reported are the rate that arrives, the time a packet takes, and the busy
-# cycles a packet costs in the switch, as each counts them itself: cycles of those rounds in which
-# there were packets. See lib.sh.
+# Reported are the rate that arrives, the time a packet takes, and the busy cycles a packet costs in
+# the switch, as each counts them itself: cycles of those rounds in which there were packets. See
+# lib.sh and turns.sh.
 # shellcheck source=tests/e2e/lib.sh
 SCALE=${T:-1}
 PARTS='tests/bench/pods tests/bench/coretrip bin/podpci-switch'
 . "$(dirname "$0")/../e2e/lib.sh"
 # shellcheck source=tests/bench/lib.sh
 . "$(dirname "$0")/lib.sh"
+# shellcheck source=tests/bench/turns.sh
+. "$(dirname "$0")/turns.sh"
 # shellcheck source=tests/engines/lib-ovs.sh
 . "$(dirname "$0")/../engines/lib-ovs.sh"
 
 TURN_US=25000
 RTT_COUNT=3000
-PODS=$B/tests/bench/pods
-declare -A SOCKETS=() THREAD=()
-SWITCHES=()
 
 # ---- the switches: NAME_up, and NAME_busy says "CYCLES PACKETS" so far -----------------------
 
 podpci_up() {
-	start podpci taskset -c 0 "$B/bin/podpci-switch" --socket "$T/ctl" --cpus 0 --mode poll \
-		--port "a socket $T/podpci.a" --port "b socket $T/podpci.b"
-	until_true 5 "$PODPCI" switch -s "$T/ctl" show || return
-	SOCKETS[podpci]="$T/podpci.a $T/podpci.b"
+	own_switch podpci
 }
 
 podpci_busy() {
-	"$PODPCI" switch -s "$T/ctl" -j worker |
-		jq -r '.[0] | "\(.busy_cycles) \(.frames)"'
+	own_busy podpci
 }
 
 testpmd_up() {
@@ -73,47 +67,6 @@ ovs_busy() {
 		END { print c + 0, n + 0 }'
 }
 
-switch_up() {	# NAME FUNCTION
-	local tid
-	"$2" || return
-	tid=$(grep -lE '^(rte-worker-1|lcore-worker-1|worker0|pmd-c0)' \
-		"/proc/${PID[$1]}/task/"*/comm | head -n 1)
-	[ -n "$tid" ] || { echo "switch: no polling thread of $1" >&2; return 1; }
-	THREAD[$1]=${tid%/comm}
-	real_time "${THREAD[$1]##*/}"
-	SWITCHES+=("$1")
-	rest "$1"
-}
-
-rest() {	# some ms: the kernel takes cores from those with real-time priority who never rest
-	kill -STOP "${PID[$1]}"
-	sleep 0.02
-}
-
-work() {
-	kill -CONT "${PID[$1]}"
-}
-
-# ---- pods --------------------------------------------------------------------------------------
-
-run_pods() {	# SWITCH KIND
-	local s packed=0
-	read -ra s <<<"${SOCKETS[$1]}"
-	[ "$2" = split ] || packed=1
-	exec "$PODS" -l 1 --no-pci --in-memory --single-file-segments -m 64 \
-		--file-prefix "pods-$1" --log-level=error \
-		--vdev "net_virtio_user0,path=${s[0]},mac=02:00:00:00:00:01,packed_vq=$packed" \
-		--vdev "net_virtio_user1,path=${s[1]},mac=02:00:00:00:00:02,packed_vq=$packed"
-}
-
-pods_up() {	# SWITCH KIND
-	work "$1"
-	peer "pods-$1" run_pods "$1" "$2"
-	expect "pods-$1" '^first'
-	real_time "${PID[pods-$1]}"
-	rest "$1"
-}
-
 # ---- rounds ------------------------------------------------------------------------------------
 
 ROWS=(
@@ -121,42 +74,6 @@ ROWS=(
 	"pps1500|go 128 $TURN_US 1500"
 	"rtt|rtt $RTT_COUNT 64"
 )
-
-lost_core() {	# SWITCH: times its thread had to leave its core so far
-	while read -r key REPLY; do
-		[ "$key" = nonvoluntary_ctxt_switches: ] && return
-	done <"${THREAD[$1]}/status"
-}
-
-# turn SWITCH COMMAND: $REPLY is "VALUE SECOND-VALUE CYCLES-A-PACKET LOST"
-turn() {
-	local a b answer lost
-	work "$1"
-	a=$("$1_busy")
-	lost_core "$1"; lost=$REPLY
-	ask "pods-$1" "$2"; read -ra answer <<<"$REPLY"
-	lost_core "$1"; lost=$((REPLY - lost + answer[2]))
-	b=$("$1_busy")
-	rest "$1"
-	REPLY="${answer[0]} ${answer[1]} $(awk -v a="$a" -v b="$b" 'BEGIN {
-		split(a, x); split(b, y); n = y[2] - x[2]
-		printf "%.1f", (n > 0) ? (y[1] - x[1]) / n : 0 }') $lost"
-}
-
-# A turn of each, there and back: a line each, as switch.awk reads them.
-round() {	# NAME NUMBER COMMAND
-	local before i s order=("${SWITCHES[@]}") answer
-	for ((i = ${#SWITCHES[@]} - 1; i >= 0; i--)); do
-		order+=("${SWITCHES[i]}")
-	done
-	trip; before=$REPLY
-	for s in "${order[@]}"; do
-		turn "$s" "$3"; answer=$REPLY
-		trip
-		echo "$1 $2 $(state "$before" "$REPLY") $before $REPLY $s $answer" >>"$RESULTS"
-		before=$REPLY
-	done
-}
 
 generation() {	# KIND NUMBER: new processes, for the luck of where their memory lies
 	local row name command s
