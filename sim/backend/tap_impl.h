@@ -19,6 +19,7 @@ struct tap_queue {
 	struct tap *t;
 	int fd;
 	bool ringed;
+	bool listed;			/* fd is entry 0 of the ring's table of files */
 	struct io_uring in;		/* whoever reads the queue: the port's owner, or a lane's */
 	bool lent;			/* to a lane; control thread only */
 	unsigned offloads;		/* TUN_F_*: what the lane's receiver can take */
@@ -58,6 +59,15 @@ void tap_read(struct tap *t, struct tap_queue *k, unsigned n, int *got);
 static inline uint8_t *tap_buffer(const struct tap_queue *k, unsigned i)
 {
 	return k->buf + (size_t)i * TAP_BUF;
+}
+/* What all reads have in common, when prepared: a listed file is not looked up once more each. */
+static inline void tap_aim(const struct tap *t, const struct tap_queue *k, struct io_uring_sqe *s)
+{
+	s->rw_flags = t->rw_flags;
+	if (k->listed) {
+		s->fd = 0;
+		s->flags |= IOSQE_FIXED_FILE;
+	}
 }
 /* Carries out what was queued in the queue's ring, all n of it; results in got[user_data]. */
 void tap_enter(struct tap *t, struct tap_queue *k, unsigned n, int *got);

@@ -134,7 +134,7 @@ static void read_ring(struct tap_lane *l, const struct seg *to, struct target *g
 						 region);
 		else
 			io_uring_prep_readv(s, l->k->fd, g[i].v, g[i].n, 0);
-		s->rw_flags = l->t->rw_flags;
+		tap_aim(l->t, l->k, s);
 		io_uring_sqe_set_data64(s, i);
 	}
 	tap_enter(l->t, l->k, n, got);

@@ -58,7 +58,7 @@ static void read_uring(struct tap *t, struct tap_queue *k, unsigned n, int *got)
 		struct io_uring_sqe *s = io_uring_get_sqe(&k->in);
 
 		io_uring_prep_read(s, k->fd, tap_buffer(k, i), TAP_BUF, 0);
-		s->rw_flags = t->rw_flags;
+		tap_aim(t, k, s);
 		io_uring_sqe_set_data64(s, i);
 	}
 	tap_enter(t, k, n, got);
@@ -383,6 +383,8 @@ static void tap_free(struct port *p)
 	if (t->uring)
 		io_uring_queue_exit(&t->out);
 	for (unsigned q = 0; q < t->queues; q++) {
+		if (t->queue[q].listed)	/* at once; the ring itself goes when the kernel likes */
+			io_uring_unregister_files(&t->queue[q].in);
 		if (t->queue[q].ringed)
 			io_uring_queue_exit(&t->queue[q].in);
 		if (t->queue[q].fd >= 0)
@@ -401,8 +403,12 @@ static const struct port_ops tap_ops = {
 /* A ring per queue to read, one to write; where one cannot be had, readv and writev do. */
 static void start_uring(struct tap *t)
 {
-	for (unsigned q = 0; q < t->queues; q++)
-		t->queue[q].ringed = !io_uring_queue_init(TAP_BURST, &t->queue[q].in, 0);
+	for (unsigned q = 0; q < t->queues; q++) {
+		struct tap_queue *k = &t->queue[q];
+
+		k->ringed = !io_uring_queue_init(TAP_BURST, &k->in, 0);
+		k->listed = k->ringed && !io_uring_register_files(&k->in, &k->fd, 1);
+	}
 	t->uring = !io_uring_queue_init(PORT_BURST, &t->out, 0);
 }
 
