@@ -39,7 +39,8 @@
 #define PODS_MAX 8
 
 #define SPIN_US 50
-#define SETTLE_ROUNDS 8		/* take, write, complete, give back; twice for an echo */
+#define SETTLE_ROUNDS 32		/* two looks at descriptors that woke, and what follows */
+#define SETTLE_TIMES 3		/* ms apart: an interface found empty is let alone for one */
 
 #define RX 0
 #define TX 1
@@ -224,14 +225,15 @@ static inline void rig_settle(struct rig *r)
 	enum workers_mode mode = workers_mode_get(r->s->w);
 
 	workers_mode(r->s->w, WORKERS_POLL, 0);
-	for (unsigned i = 0; i < workers_count(r->s->w); i++) {
+	for (unsigned i = 0; i < SETTLE_TIMES * workers_count(r->s->w); i++) {
+		unsigned worker = i / SETTLE_TIMES, ms = 0;
 		struct worker_stats was, now;
-		unsigned ms = 0;
 
-		workers_stats(r->s->w, i, &was);
+		workers_stats(r->s->w, worker, &was);
+		nap_ms(1);
 		do {
 			nap_ms(1);
-			workers_stats(r->s->w, i, &now);
+			workers_stats(r->s->w, worker, &now);
 		} while (now.rounds < was.rounds + SETTLE_ROUNDS && ++ms < 5000);
 		CU_ASSERT(ms < 5000);
 	}
