@@ -20,6 +20,9 @@
 #define CLOCK_ROUNDS 16			/* idle rounds between looks at the clock */
 #define SPIN_US_DEFAULT 100
 #define GRACE_NAP_NS 20000
+/* A port with so many empty looks is, beside busy ones, looked at in one of so many rounds. */
+#define QUIET_LOOKS 64
+#define QUIET_EVERY 4
 
 struct job {
 	int (*run)(struct workers *w, unsigned worker, struct job *j);
@@ -48,7 +51,13 @@ struct worker {
 	int cpu;
 	bool started;
 	uint64_t now_ns, looked_ns, ticked_ns, worked_ns;
-	struct own { unsigned id; struct port *p; struct lane *lane; } own[L2_PORTS_MAX];
+	struct own {
+		unsigned id, empty;		/* looks in a row that found nothing */
+		struct port *p;
+		struct lane *lane;
+	} own[L2_PORTS_MAX];
+	unsigned turn;				/* rounds, for who is looked at in which */
+	bool busy;				/* the last one found something */
 	struct worker_stats stats;
 	struct nudge nudge;
 	pthread_t thread;
@@ -141,23 +150,40 @@ static bool notify_peers(struct worker *k)
 	return again;
 }
 
-/* One burst from each queue of each port; how many frames that was. */
+/* One burst from each of its queues. */
+static unsigned poll_port(struct worker *k, struct own *o)
+{
+	unsigned queues = port_load(o->p->takes), got = 0;
+
+	for (unsigned q = 0; q < queues; q++)
+		got += forward_poll(k->fw, o->id, o->p, q, k->now_ns);
+	o->empty = got ? 0 : o->empty + 1;
+	return got;
+}
+
+static bool is_passed_over(const struct worker *k, unsigned i)
+{
+	return k->busy && k->own[i].empty >= QUIET_LOOKS && (k->turn + i) % QUIET_EVERY;
+}
+
+/* How many frames came from all ports together. */
 static unsigned poll_ports(struct worker *k)
 {
 	unsigned all = 0;
 
 	for (unsigned i = 0; i < k->n; i++) {
-		unsigned queues = port_load(k->own[i].p->takes), got = 0;
+		struct own *o = &k->own[i];
+		unsigned got = is_passed_over(k, i) ? 0 : poll_port(k, o);
 
-		for (unsigned q = 0; q < queues; q++)
-			got += forward_poll(k->fw, k->own[i].id, k->own[i].p, q, k->now_ns);
-		if (k->own[i].lane)
-			got += k->own[i].lane->ops->poll(k->own[i].lane);
+		if (o->lane)
+			got += o->lane->ops->poll(o->lane);
 		if (!got)
 			continue;
 		all += got;
-		todo_add(k, k->own[i].id);	/* its buffers are back */
+		todo_add(k, o->id);	/* its buffers are back */
 	}
+	k->turn++;
+	k->busy = all;
 	if (all)
 		sort_touched(k);
 	return all;

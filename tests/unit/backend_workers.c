@@ -22,7 +22,7 @@ struct ball {
 	struct poller *poller;
 	int kick_fd;
 	uint8_t src, dst;
-	_Atomic unsigned to_send, got, notified, wrong, detached;
+	_Atomic unsigned to_send, got, looks, notified, wrong, detached;
 	_Atomic bool armed;
 	atomic_uint *alive;
 	uint8_t bytes[64];
@@ -64,6 +64,7 @@ static unsigned ball_take(struct port *p, unsigned q, struct batch *batch, unsig
 	unsigned want = atomic_load(&b->to_send);
 
 	(void)q;
+	atomic_fetch_add(&b->looks, 1);
 	batch->n = batch->segs_used = batch->entries = 0;
 	while (batch->n < max && batch->n < want)
 		frame_of(&batch->frame[batch->n++], b->bytes, sizeof(b->bytes));
@@ -329,9 +330,34 @@ static void ports_come_and_go_while_others_keep_their_frames(void)
 	rig_down(&r);
 }
 
+static void a_silent_port_beside_a_busy_one_costs_few_looks_and_is_still_heard(void)
+{
+	struct ball *busy, *silent, *sink, *other;
+	unsigned from, looks;
+	struct rig r;
+
+	rig_up(&r, 1, WORKERS_POLL);
+	busy = join(&r, 1, 2, 0);
+	sink = join(&r, 2, 1, 0);
+	silent = join(&r, 3, 4, 0);
+	other = join(&r, 4, 3, 0);
+	ball_kick(busy, 1u << 31);
+	CU_ASSERT_TRUE(wait_for(&busy->looks, 2000));
+	looks = atomic_load(&silent->looks);
+	from = atomic_load(&busy->looks);
+	CU_ASSERT_TRUE(wait_for(&busy->looks, from + 8000));
+	looks = atomic_load(&silent->looks) - looks;
+	CU_ASSERT(looks > 0 && looks < (atomic_load(&busy->looks) - from) / 2);
+	ball_kick(silent, 1);
+	CU_ASSERT_TRUE(wait_for(&other->got, 1));
+	CU_ASSERT(atomic_load(&busy->to_send) > 0 && atomic_load(&sink->got) > 0);
+	rig_down(&r);
+}
+
 CU_MAIN("backend/workers",
 	T(frames_cross_between_ports_of_one_and_of_two_workers),
 	T(every_worker_has_begun_when_they_are_there),
 	T(a_sleeping_owner_is_woken_to_tell_its_peer),
 	T(an_idle_switch_sleeps_in_all_modes_but_one),
-	T(ports_come_and_go_while_others_keep_their_frames))
+	T(ports_come_and_go_while_others_keep_their_frames),
+	T(a_silent_port_beside_a_busy_one_costs_few_looks_and_is_still_heard))
