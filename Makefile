@@ -316,7 +316,8 @@ $(eval $(call test_program,tests/world/world,$(may_app),, \
 	$(call objects,$(filter-out %/world.c,$(wildcard tests/world/*.c)))))
 $(foreach p,$(SHIM),$(eval $(call test_program,$(p:$(B)/%=%),test $(may_app),)))
 $(foreach p,$(FUZZ),$(eval $(call test_program,$(p:$(B)/%=%),test $(may_host) \
-	$(if $(filter insn,$(notdir $(p))),shim),-fsanitize=fuzzer)))
+	$(if $(filter insn,$(notdir $(p))),shim),-fsanitize=fuzzer, \
+	$(if $(filter virtio,$(call folder_of,$(p))),$(call objects,$(FAKE_SRC))))))
 # A bench of the switch links the back-end; the others are DPDK programs.
 $(foreach p,$(E2E) $(BENCH),$(eval $(call test_program,$(p:$(B)/%=%),testdpdk \
 	$(if $(filter switch,$(call folder_of,$(p))),test $(may_backend)),)))

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// virtio_race.c - a driver's threads, a back-end that never sleeps: nothing is lost, nobody starves.
+// virtio_race.c - a driver's threads, a back-end that never sleeps: nothing lost, nobody starved.
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
