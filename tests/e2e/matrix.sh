@@ -49,7 +49,7 @@ for door in vfio uio; do
 					row=($door $mode $packed $mrg $pairs)
 					wanted "${row[@]}" || continue
 					name="$door $mode packed=$packed mrg=$mrg $pairs pairs"
-					check "0.4 $name" row "${row[@]}"
+					check "A-LG-19 0.4 $name" row "${row[@]}"
 				done
 			done
 		done

@@ -281,7 +281,31 @@ static void a_shaped_port_gets_its_rate(void)
 	rig_down(&r);
 }
 
+/* A port nobody has filtered passes each tag, and none, as they are. */
+static void every_tag_passes_a_port_without_filters(void)
+{
+	static uint8_t b[64], got[FRAME_MAX];
+	struct rig r;
+
+	rig_up(&r);
+	for (unsigned vid = 0; vid < 4095; vid++) {
+		frame_bytes(b, sizeof(b), 2, 1, 0);
+		b[12] = 0x81;
+		b[13] = 0;
+		b[14] = (uint8_t)(vid >> 8);
+		b[15] = (uint8_t)vid;
+		CU_EQ(port_mem_push(r.ports.port[0], NULL, b, sizeof(b)), 0);
+		CU_EQ(run(&r, 0), 1);
+		CU_EQ(pop(&r, 1, got), sizeof(b));
+		CU_EQ(memcmp(got, b, sizeof(b)), 0);
+		while (pop(&r, 2, got) || pop(&r, 3, got))
+			;
+	}
+	rig_down(&r);
+}
+
 CU_MAIN("backend/forward",
+	TC("A-CV-11", every_tag_passes_a_port_without_filters),
 	T(a_frame_arrives_as_it_was_sent_and_in_order),
 	T(a_broadcast_reaches_everybody_else_once),
 	T(each_member_of_a_flood_gets_its_own_tag),

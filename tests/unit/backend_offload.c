@@ -426,12 +426,12 @@ static void a_tag_moves_the_checksum_fields_with_it(void)
 }
 
 CU_MAIN("backend/offload",
-	TC("C-OF-05", a_checksum_left_open_is_filled_in),
+	TC("C-OF-05, A-RX-05", a_checksum_left_open_is_filled_in),
 	T(a_udp_checksum_of_zero_becomes_ffff),
-	TC("C-OF-05", large_tcp_packets_are_segmented),
+	TC("C-OF-05, A-RX-06,10", large_tcp_packets_are_segmented),
 	T(large_udp_packets_are_segmented),
-	T(a_receiver_with_checksums_but_no_segmentation_gets_open_ones),
-	T(ecn_is_done_here_for_a_receiver_without),
+	TC("A-RX-09", a_receiver_with_checksums_but_no_segmentation_gets_open_ones),
+	TC("A-RX-08", ecn_is_done_here_for_a_receiver_without),
 	TC("C-OF-01, C-OF-02, C-OF-06", offload_fields_that_lie_are_refused),
 	TC("C-OF-04", headers_that_end_too_early_are_refused),
 	T(a_tag_moves_the_checksum_fields_with_it))

@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "sim/backend/offload.h"
 #include "tests/unit/vqueue_rig.h"
 
 #define CSUM BIT(VIRTIO_NET_F_CSUM)
@@ -95,6 +96,34 @@ static void the_header_length_is_not_believed(void)
 		}
 		rig_free(g);
 	}
+}
+
+/* What leaves for a receiver that segments has the length of its headers right. */
+static void the_header_length_is_put_right(void)
+{
+	static const uint16_t lens[] = { 0, 1, 54, 100 };
+	struct rig *g = rig_new(&kinds[0], 64, true, BASIC | CSUM | TSO4);
+
+	for (unsigned i = 0; i < ARRAY_SIZE(lens); i++) {
+		struct drv_buf b = put_frame(g, 5, 100);
+		uint8_t *eth = g->mem.host + (b.gpa - DRV_GPA) + HDR;
+		struct virtio_net_hdr_v1 h = {
+			.flags = 1, .gso_type = 1, .gso_size = 10, .csum_start = 34,
+			.csum_offset = 16, .hdr_len = lens[i],
+		};
+		uint32_t longest;
+
+		memcpy(eth - HDR, &h, HDR);
+		memcpy(eth + 12, (uint8_t[]){ 0x08, 0x00, 0x45, 0, 0, 86, 0, 0, 0, 0, 64, 6 }, 12);
+		eth[14 + 20 + 12] = 0x50;
+		drv_add(&g->d, &b, 1);
+		CU_EQ(vqueue_take(&g->q, g->b, 64), 1);
+		CU_EQ(offload_judge(&g->b->frame[0], &longest), 0);
+		CU_EQ(g->b->frame[0].hdr.hdr_len, 54);
+		CU_EQ(longest, 64);
+		done(g);
+	}
+	rig_free(g);
 }
 
 /* ---- to the driver -------------------------------------------------------------------------- */
@@ -261,6 +290,7 @@ CU_MAIN("backend/rules",
 	  flags_that_mean_nothing_are_ignored },
 	{ "A-TX-05..08 A-RX-07 tunnel segmentation is refused", tunnel_segmentation_is_refused },
 	{ "A-TX-04 the header length is not believed", the_header_length_is_not_believed },
+	{ "A-RX-12 the header length is put right", the_header_length_is_put_right },
 	{ "A-RX-01,16,17 a plain header is twelve bytes of zeros and a count",
 	  a_plain_header_is_twelve_bytes_of_zeros_and_a_count },
 	{ "A-TX-09 A-RX-11,13 nothing is called valid that nobody checked",

@@ -617,8 +617,8 @@ static void frames_cross_from_ring_to_ring_in_order_and_whole(void)
 }
 
 CU_MAIN("backend/vqueue",
-	T(a_frame_of_any_length_is_taken_as_it_is),
-	TC("C-OF-03", too_short_and_too_long_frames_go_back_unseen),
+	TC("A-NC-06", a_frame_of_any_length_is_taken_as_it_is),
+	TC("C-OF-03, A-TX-11", too_short_and_too_long_frames_go_back_unseen),
 	TC("C-DS-12", a_chain_may_be_cut_anywhere),
 	TC("C-DS-07, C-DS-08, C-DS-14, C-DS-15, C-DP-02, C-DP-08, C-MM-09",
 	   a_bad_chain_costs_only_itself),
@@ -629,9 +629,9 @@ CU_MAIN("backend/vqueue",
 	TC("C-DP-06", ids_that_repeat_or_exceed_the_ring_come_back_as_they_are),
 	T(in_order_one_used_element_speaks_for_the_batch),
 	T(batches_may_be_out_together_and_are_released_in_order),
-	TC("C-OF-01, C-OF-02", a_header_that_lies_drops_its_frame),
+	TC("C-OF-01, C-OF-02, A-TX-11", a_header_that_lies_drops_its_frame),
 	TC("C-DS-17, C-OF-07", a_frame_fills_exactly_its_bytes_of_the_buffer),
-	T(a_large_frame_is_spread_over_merged_buffers),
-	TC("C-DS-13, C-DS-14", a_frame_that_does_not_fit_is_dropped_by_cause),
+	TC("A-RX-01,03", a_large_frame_is_spread_over_merged_buffers),
+	TC("C-DS-13, C-DS-14, A-RX-02", a_frame_that_does_not_fit_is_dropped_by_cause),
 	TC("C-OF-05", an_offload_the_driver_did_not_take_is_not_delivered),
 	TC("C-DP-03", frames_cross_from_ring_to_ring_in_order_and_whole))

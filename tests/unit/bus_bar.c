@@ -354,7 +354,7 @@ static void opening_and_closing_under_fire_is_safe(void)
 CU_MAIN("bus/bar",
 	T(registers_answer_where_their_window_is),
 	T(what_is_no_register_is_refused_and_touches_nothing),
-	T(decode_bits_gate_their_kind_of_bar),
+	TC("A-ID-11", decode_bits_gate_their_kind_of_bar),
 	T(a_closed_function_answers_nothing),
 	T(a_window_moves_and_goes_and_comes_back),
 	T(a_locked_register_refuses_re_entry_and_the_doorbell_does_not_need_to),

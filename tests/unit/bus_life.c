@@ -258,9 +258,9 @@ static void closing_nothing_is_fine(void)
 }
 
 CU_MAIN("bus/life",
-	T(addresses_are_given_out_from_slot_four_and_listed_in_order),
+	TC("A-ID-16", addresses_are_given_out_from_slot_four_and_listed_in_order),
 	T(wrong_and_taken_addresses_are_refused_with_a_reason),
-	T(functions_do_not_share_addresses_of_their_bars),
+	TC("A-ID-16", functions_do_not_share_addresses_of_their_bars),
 	T(a_function_is_shown_only_when_realized),
 	T(one_driver_at_a_time),
 	T(a_model_that_cannot_open_leaves_it_closed),

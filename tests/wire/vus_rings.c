@@ -685,7 +685,7 @@ CU_MAIN("wire/vus_rings",
 	T(a_sleeping_worker_is_kicked_and_a_polling_one_is_not),
 	TC("C-RG-11", a_full_call_eventfd_does_not_stop_us),
 	T(a_broken_ring_is_told_of_and_can_be_started_anew),
-	T(frames_reach_the_queue_that_is_named),
+	TC("A-CV-16", frames_reach_the_queue_that_is_named),
 	T(a_reset_stops_all_rings),
 	T(a_successor_goes_on_where_the_ring_stands),
 	TC("C-DS-10, C-DS-11, C-DP-05", a_peer_that_scribbles_over_everything_harms_only_itself))
