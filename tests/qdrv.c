@@ -96,7 +96,7 @@ void qdrv_show(struct qdrv *d, uint16_t i, unsigned n)
 		*avail_word(d, 1) = idx + 1;
 		return;
 	}
-	packed_at(d, d->next)->flags = d->flags;
+	__atomic_store_n(&packed_at(d, d->next)->flags, d->flags, __ATOMIC_RELEASE);
 	if (d->next + n >= d->num)
 		d->wrap = !d->wrap;
 	d->next = (uint16_t)((d->next + n) % d->num);
@@ -159,10 +159,12 @@ static bool used_split(struct qdrv *d, uint16_t *id, uint32_t *len)
 bool qdrv_used(struct qdrv *d, uint16_t *id, uint32_t *len, unsigned slots)
 {
 	volatile struct packed_desc *p = packed_at(d, d->seen);
+	uint16_t flags;
 
 	if (!d->packed)
 		return used_split(d, id, len);
-	if (!!(p->flags & 1u << 7) != d->seen_wrap || !!(p->flags & 1u << 15) != d->seen_wrap)
+	flags = __atomic_load_n(&p->flags, __ATOMIC_ACQUIRE);
+	if (!!(flags & 1u << 7) != d->seen_wrap || !!(flags & 1u << 15) != d->seen_wrap)
 		return false;
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	*id = p->id;
