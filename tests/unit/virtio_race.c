@@ -21,6 +21,7 @@
 #define PACKED B(VIRTIO_F_RING_PACKED)
 #define RUNNING (RIG_ACK | RIG_DRIVER | RIG_FEATURES_OK | RIG_DRIVER_OK)
 #define BUSY_MS     700		/* of rounds, at most */
+#define ROUNDS_MIN  10		/* also where the machine is busy */
 #define PATIENCE_MS 5000	/* until what does not come is lost */
 
 static struct ctl c;
@@ -67,7 +68,7 @@ static void an_event_is_never_lost_to_a_reader(void)
 
 	up(0);
 	t = go(read_isr, NULL);
-	while (events < 4000 && loop_now_ms() < until) {
+	while (events < ROUNDS_MIN || (events < 4000 && loop_now_ms() < until)) {
 		uint64_t lost = loop_now_ms() + PATIENCE_MS;
 
 		fake_link(c.r.vhost, events % 2);
@@ -76,7 +77,6 @@ static void an_event_is_never_lost_to_a_reader(void)
 			sched_yield();
 	}
 	stop(t);
-	CU_ASSERT(events > 10);
 	CU_EQ(atomic_load(&seen), events);
 	rig_down(&c.r);
 }
@@ -242,7 +242,7 @@ static void no_wakeup_is_lost_while_vectors_move(void)
 	cc_set(&c.r, VIRTIO_PCI_COMMON_Q_SELECT, 2, 0);
 	cc_set(&c.r, VIRTIO_PCI_COMMON_Q_MSIX, 2, 1);
 	t = go(signal_rounds, NULL);
-	for (unsigned i = 0; i < 1000 && loop_now_ms() < until; i++) {
+	for (unsigned i = 0; i < ROUNDS_MIN || (i < 1000 && loop_now_ms() < until); i++) {
 		unsigned vector = 1 + i % 3, masked = i % 2;
 
 		atomic_fetch_add(&seen, 1);
@@ -297,15 +297,16 @@ static void what_is_back_is_whole(bool packed)
 	w.q = c.q;
 	t = go(watch_used, &w);
 	/* A slot is used again only when its watcher has seen it. */
-	while (i < 3000 && loop_now_ms() < until) {
+	while (i < ROUNDS_MIN || (i < 3000 && loop_now_ms() < until)) {
+		uint64_t lost = loop_now_ms() + PATIENCE_MS;
+
 		CU_EQ(ctl_command(&c, VIRTIO_NET_CTRL_ANNOUNCE, 0, NULL, 0), 0);
-		for (i++; atomic_load(&w.n) < i && loop_now_ms() < until + PATIENCE_MS;)
+		for (i++; atomic_load(&w.n) < i && loop_now_ms() < lost;)
 			sched_yield();
 	}
 	stop(t);
 	CU_EQ(w.wrong, 0);
 	CU_EQ(atomic_load(&w.n), i);
-	CU_ASSERT(i > 10);
 	rig_down(&c.r);
 }
 
