@@ -326,7 +326,8 @@ static const struct key net_keys[] = {
 	  &mode, NET(mode), 0, ARRAY_SIZE(mode_names), "modern, transitional or legacy" },
 	{ "door", "host driver to find it by: vfio, uio, igb_uio or sysfs (none); default vfio",
 	  &door, NET(door), 0, ARRAY_SIZE(door_names), "vfio, uio, igb_uio or sysfs" },
-	{ "packed", "offer packed rings where the back-end has them; default on",
+	{ "packed", "offer packed rings where the back-end has them; default on, off from "
+	  "queue-size=2048",
 	  &flag, NET(packed), 0, 0, "on or off" },
 	{ "mrg", "offer mergeable receive buffers, likewise; default on",
 	  &flag, NET(mrg_rxbuf), 0, 0, "on or off" },
@@ -426,8 +427,22 @@ void config_init(struct config *c)
 	c->pagemap = true;
 }
 
+/*
+ * DPDK's driver (22.11 at least) tells a packed ring's device area where a split ring's used ring
+ * would be. From this size on that is another page than its own, behind the ring's memory.
+ */
+#define PACKED_SIZE_DOUBTED 2048
+
+static bool is_key(const char *text, size_t len, const char *key)
+{
+	size_t n = strlen(key);
+
+	return len >= n && !memcmp(text, key, n) && (len == n || text[n] == '=');
+}
+
 int config_add_net(struct config *c, const char *text, struct err *e)
 {
+	bool told = false;
 	struct net_config n = {
 		.pairs = 1, .queue_size = 256, .mode = NET_MODERN, .packed = true,
 		.mrg_rxbuf = true, .timeout_ms = 2000, .wait_ms = 1000,
@@ -443,8 +458,11 @@ int config_add_net(struct config *c, const char *text, struct err *e)
 			rc = assign(net_keys, ARRAY_SIZE(net_keys), text, len, &n, e);
 		if (rc)
 			return rc;
+		told |= is_key(text, len, "packed");
 		text += len + (text[len] == ',');
 	}
+	if (!told && n.queue_size >= PACKED_SIZE_DOUBTED)
+		n.packed = false;
 	c->net[c->nets++] = n;
 	return 0;
 }

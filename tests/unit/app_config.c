@@ -119,6 +119,24 @@ static void a_device_without_a_socket_is_whole_only_if_it_may_get_one_later(void
 	CU_ASSERT(memcmp(c.net[0].mac, c.net[1].mac, 6) != 0);
 }
 
+static void large_rings_are_packed_only_on_demand(void)
+{
+	static const struct { const char *text; bool packed; } rows[] = {
+		{ "socket=/s,queue-size=1024", true }, { "socket=/s,queue-size=2048", false },
+		{ "packed=on,socket=/s,queue-size=2048", true },
+		{ "socket=/s,queue-size=2048,packed", true },
+		{ "socket=/packed,queue-size=32768", false },
+		{ "socket=/s,packed=off", false },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct config c = conf();
+
+		CU_EQ(config_add_net(&c, rows[i].text, NULL), 0);
+		CU_EQ(c.net[0].packed, rows[i].packed);
+	}
+}
+
 static void a_socket_path_may_have_107_bytes_and_not_108(void)
 {
 	struct config c = conf();
@@ -409,6 +427,7 @@ static void each_key_has_help(void)
 CU_MAIN("app/config",
 	T(wrong_nets_are_refused_with_the_law_they_break),
 	T(a_device_without_a_socket_is_whole_only_if_it_may_get_one_later),
+	T(large_rings_are_packed_only_on_demand),
 	T(a_socket_path_may_have_107_bytes_and_not_108),
 	T(a_value_longer_than_any_is_refused),
 	T(one_device_too_many_is_refused),
