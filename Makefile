@@ -155,6 +155,11 @@ endif
 conformance: all tests		## rows of the checklists by tests; ARGS='-v C'
 	$(Q)B='$(B)' exec tests/conformance/conformance.sh $(ARGS)
 
+.PHONY: deb
+deb: all				## a Debian package in $(B)/
+	$(Q)B='$(abspath $(B))' MAKE='$(MAKE)' deploy/deb.sh $(VERSION) \
+		$(abspath $(B))/podpci_$(VERSION)_$$(dpkg --print-architecture).deb
+
 demo:					## two containers on podpci's switch; or BACKEND=dpdk
 	$(Q)deploy/setup.sh
 	$(Q)$(MAKE) --no-print-directory B='$(B)' all
@@ -182,13 +187,18 @@ cover:					## line coverage by unit and wire tests
 
 install: all				## to $(DESTDIR)$(PREFIX)
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib \
-		$(DESTDIR)$(PREFIX)/share/doc/podpci
+		$(DESTDIR)$(PREFIX)/share/doc/podpci $(DESTDIR)$(PREFIX)/share/man/man1 \
+		$(DESTDIR)$(PREFIX)/share/man/man8
 	install -m 755 $(BINS) $(CNI_BINS) $(DESTDIR)$(PREFIX)/bin/
 	install -m 755 $(B)/lib/libpodpci.so $(DESTDIR)$(PREFIX)/lib/
 	install -m 644 LICENSE $(wildcard README.md) $(DESTDIR)$(PREFIX)/share/doc/podpci/
+	install -m 644 deploy/man/*.1 $(DESTDIR)$(PREFIX)/share/man/man1/
+	install -m 644 deploy/man/*.8 $(DESTDIR)$(PREFIX)/share/man/man8/
 
 uninstall:				## the reverse
 	rm -f $(patsubst $(B)/%,$(DESTDIR)$(PREFIX)/%,$(OUT))
+	rm -f $(addprefix $(DESTDIR)$(PREFIX)/share/man/man1/,$(notdir $(wildcard deploy/man/*.1)))
+	rm -f $(addprefix $(DESTDIR)$(PREFIX)/share/man/man8/,$(notdir $(wildcard deploy/man/*.8)))
 	rm -rf $(DESTDIR)$(PREFIX)/share/doc/podpci
 
 clean:					## remove $(B)/

@@ -258,10 +258,14 @@ static int show(struct hook *h, struct err *e)
 
 /* ---- stages -------------------------------------------------------------------------------- */
 
-/* Several hooks of ours, one for each device of a CDI request: the first does it for all. */
+/*
+ * Several hooks of ours, one for each device of a CDI request and one of the engine's hooks.d:
+ * the first that has a device does it for all.
+ */
 static bool not_the_first(const struct hook *h)
 {
-	return h->devices && h->config.devices_n && strcmp(h->device[0], h->config.devices[0]);
+	return h->config.devices_n &&
+	       (!h->devices || strcmp(h->device[0], h->config.devices[0]));
 }
 
 static void detach_all(struct hook *h, unsigned n)

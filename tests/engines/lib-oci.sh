@@ -8,6 +8,7 @@ cni() {
 	case $1 in GC|STATUS|VERSION) netns= ;; esac
 	env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin ${netns:+CNI_NETNS=$netns} CNI_COMMAND="$1" \
 		${netns:+CNI_CONTAINERID="$2"} ${netns:+CNI_IFNAME="${4:-net1}"} \
+		CNI_ARGS="IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=$2" \
 		CNI_PATH=/usr/lib/cni "${CNI_WRAP[@]}" "$BIN/podpci-cni" <"$3"
 }
 CNI_WRAP=()

@@ -52,5 +52,6 @@ ovn_port() {	# SWITCH NAME MAC
 }
 
 ovn_bound() {	# NAME: some node has taken it, and it is up
-	[ "$(sb --bare --columns=up find port_binding logical_port="$1")" = true ]
+	[ -n "$(sb --bare --columns=chassis find port_binding logical_port="$1")" ] &&
+		[ "$(sb --bare --columns=up find port_binding logical_port="$1")" = true ]
 }

@@ -6,6 +6,12 @@
 OVS=/usr/lib/openvswitch-switch-dpdk/ovs-vswitchd-dpdk
 SCHEMA=/usr/share/openvswitch/vswitch.ovsschema
 
+# Where the node's administrator allows networks to have a database.
+allow_ovs() {	# NODE...
+	mkdir -p /etc/podpci && printf '%s\n' "$@" | jq -R --arg t "$T" '$t + "/" + .' |
+		jq -s '{ socketDirs: (["/run/podpci"] + .) }' >/etc/podpci/node.json
+}
+
 # on NODE COMMAND...: in the node's network namespace, with its own run-time directory
 on() {
 	local node=$1 enter=()

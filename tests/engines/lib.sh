@@ -78,6 +78,15 @@ switch_up() {	# OPTIONS...
 	until_true 5 "$PODPCI" switch show
 }
 
+# Networks known by name: for CDI and for the runtime wrapper.
+networks() {
+	mkdir -p /etc/podpci/net.d && chmod 755 /etc/podpci /etc/podpci/net.d
+	cat >/etc/podpci/net.d/net0.json <<-END
+	{ "cniVersion": "1.0.0", "type": "podpci-cni", "spoofcheck": false,
+	  "memory": { "size": "256Mi" } }
+	END
+}
+
 # ---- verdicts about the host --------------------------------------------------------------------
 
 # All that an attachment may leave behind, one a line.
