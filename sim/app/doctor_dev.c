@@ -12,12 +12,10 @@
 #include <linux/virtio_net.h>
 
 #include "include/ctlapi.h"
+#include "sim/app/dev.h"
 #include "sim/app/doctor.h"
 #include "sim/core/err.h"
 
-#define DEV_DIR    "/run/podpci/dev"
-#define TMP        "/tmp"
-#define TMP_PREFIX "podpci-"
 #define TIMEOUT_MS 3000
 
 struct device {
@@ -152,7 +150,7 @@ static void dir_of(struct doctor *d, const char *dir, unsigned *seen)
 {
 	struct names sockets;
 
-	look_names(d, dir, ".ctl", &sockets);
+	look_names(d, dir, DEV_SUFFIX, &sockets);
 	for (unsigned i = 0; i < sockets.n; i++) {
 		char inside[600], path[64];
 		int fd;
@@ -170,18 +168,21 @@ static void dir_of(struct doctor *d, const char *dir, unsigned *seen)
 
 void doctor_devices(struct doctor *d)
 {
+	static const char users[] = DEV_DIR_USER;	/* a directory, and how names in it begin */
+	const char *prefix = strrchr(users, '/') + 1;
+	int len = (int)(prefix - users);
 	struct names dirs;
 	unsigned seen = 0;
+	char dir[300];
 
 	if (!d->have_config)
 		return;
 	dir_of(d, DEV_DIR, &seen);
-	look_names(d, TMP, "", &dirs);
+	snprintf(dir, sizeof(dir), "%.*s", len, users);
+	look_names(d, dir, "", &dirs);
 	for (unsigned i = 0; i < dirs.n; i++) {
-		char dir[300];
-
-		snprintf(dir, sizeof(dir), TMP "/%s", dirs.name[i]);
-		if (!strncmp(dirs.name[i], TMP_PREFIX, strlen(TMP_PREFIX)))
+		snprintf(dir, sizeof(dir), "%.*s%s", len, users, dirs.name[i]);
+		if (!strncmp(dirs.name[i], prefix, strlen(prefix)))
 			dir_of(d, dir, &seen);
 	}
 	look_free(&dirs);
