@@ -252,6 +252,41 @@ static void only_what_was_written_is_logged(void)
 	}
 }
 
+/* Whoever is handed the frame, a TAP interface too, sees fields that were checked, or zeros. */
+static void a_header_is_passed_on_only_as_far_as_it_means_something(void)
+{
+	static const struct virtio_net_hdr_v1 none;
+	const uint64_t f = BASIC | BIT(VIRTIO_NET_F_CSUM) | BIT(VIRTIO_NET_F_HOST_TSO4);
+
+	FOR_KINDS(k) {
+		for (unsigned asks = 0; asks < 2; asks++) {
+			struct rig *g = rig_new(k, 64, true, f);
+			struct drv_buf b = put_frame(g, 1, 100);
+			struct virtio_net_hdr_v1 h = {
+				.flags = (uint8_t)(0xfe | asks), .hdr_len = 0xffff,
+				.gso_size = 0xffff, .csum_start = asks ? 34 : 0xffff,
+				.csum_offset = asks ? 16 : 0xffff, .num_buffers = 0xffff,
+			};
+			const struct virtio_net_hdr_v1 *got = &g->b->frame[0].hdr;
+
+			memcpy(g->mem.host + (b.gpa - DRV_GPA), &h, HDR);
+			drv_add(&g->d, &b, 1);
+			CU_EQ(vqueue_take(&g->q, g->b, 64), 1);
+			if (asks) {
+				CU_EQ(got->flags, VIRTIO_NET_HDR_F_NEEDS_CSUM);
+				CU_EQ(got->csum_start, 34);
+				CU_EQ(got->csum_offset, 16);
+				CU_EQ(got->gso_size | got->gso_type, 0);
+				CU_ASSERT(got->hdr_len <= 100);
+			} else {
+				CU_EQ(memcmp(got, &none, offsetof(struct virtio_net_hdr_v1,
+								  num_buffers)), 0);
+			}
+			rig_free(g);
+		}
+	}
+}
+
 CU_MAIN("backend/hostile",
 	TC("C-DS-05", a_head_offered_many_times_is_handed_back_as_often),
 	TC("C-DS-06", empty_descriptors_end_nowhere_and_cost_nothing),
@@ -259,4 +294,6 @@ CU_MAIN("backend/hostile",
 	TC("C-DS-18", a_burst_is_bounded_in_chains_and_descriptors),
 	TC("C-DS-18", a_frame_is_bounded_in_descriptors_over_all_its_buffers),
 	TC("C-DS-21", a_driver_that_breaks_its_promise_of_order_harms_only_itself),
-	TC("C-LG-03", only_what_was_written_is_logged))
+	TC("C-LG-03", only_what_was_written_is_logged),
+	TC("C-OF-08, A-TX-01, A-TX-02, A-TX-04",
+	   a_header_is_passed_on_only_as_far_as_it_means_something))

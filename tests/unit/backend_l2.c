@@ -708,6 +708,37 @@ static void readers_never_see_a_strangers_target(void)
 	l2fdb_free(c.t);
 }
 
+/* Where addresses lie shows in the order of a walk: who has no secret cannot choose it. */
+static void where_an_address_lies_is_a_secret(void)
+{
+	static uint64_t order[3][500];
+	unsigned moved[3] = { 0 };
+
+	for (unsigned k = 0; k < 3; k++) {
+		const uint64_t secret[2] = { k < 2 ? 1 : 2, 77 };
+		struct l2fdb_entry e;
+		uint64_t cursor = 0;
+		struct l2fdb *t;
+
+		CU_ASSERT_EQUAL_FATAL(l2fdb_new(&t, 1000, secret), 0);
+		for (unsigned n = 0; n < 500; n++) {
+			uint8_t mac[8] = { 0 };
+			uint64_t m;
+
+			mac_of(mac, n);
+			memcpy(&m, mac, sizeof(m));
+			CU_ASSERT_EQUAL(l2fdb_learn(t, l2fdb_key(m, 0), 1, 1, 1000, true), 0);
+		}
+		for (unsigned n = 0; n < 500 && l2fdb_next(t, &cursor, 1, &e); n++) {
+			memcpy(&order[k][n], e.mac, 6);
+			moved[k] += order[k][n] != order[0][n];
+		}
+		l2fdb_free(t);
+	}
+	CU_ASSERT_EQUAL(moved[1], 0);
+	CU_ASSERT(moved[2] > 450);
+}
+
 CU_MAIN("backend/l2",
 	T(an_unknown_address_is_flooded_and_a_learned_one_is_not),
 	T(a_frame_never_returns_to_its_sender),
@@ -732,4 +763,5 @@ CU_MAIN("backend/l2",
 	T(a_removed_port_leaves_nothing_behind),
 	T(ten_thousand_addresses_fit_and_are_found),
 	T(decisions_agree_with_a_naive_model),
-	T(readers_never_see_a_strangers_target))
+	T(readers_never_see_a_strangers_target),
+	TC("C-SW-02", where_an_address_lies_is_a_secret))

@@ -183,7 +183,148 @@ static void memory_that_is_only_promised_is_not_pinned(void)
 	rig_down(&r);
 }
 
+/* A port with an address of its own, whose peer says over and over that it is somebody else. */
+static void an_announcement_moves_no_address_that_is_not_its_senders(void)
+{
+	struct peer bad = { .fd = -1 };
+	uint8_t mac[8] = { 0 };
+	char path[64];
+	uint64_t v;
+	struct rig r;
+
+	rig_up(&r, 1);
+	for (unsigned i = 1; i < 3; i++)
+		pod_up(&r, i, 0);
+	snprintf(path, sizeof(path), "/tmp/switch-test-%d-bad", (int)getpid());
+	CU_EQ(cmd(&r, "port add bad socket %s macs 52:54:00:00:00:01 spoofcheck on", path), 0);
+	CU_EQ(neighbours_talk(&r, 10), 10);
+	CU_EQ(peer_connect(&bad, path), 0);
+	peer_send(&bad, VU_SET_OWNER, VU_VERSION, NULL, 0, NULL, 0);
+	peer_send_u64(&bad, VU_SET_PROTOCOL_FEATURES, BIT(VU_PROTOCOL_RARP));
+	peer_send_u64(&bad, VU_SET_FEATURES, BIT(VIRTIO_F_VERSION_1) | BIT(30));
+	mac_of(mac, 3);
+	memcpy(&v, mac, sizeof(v));
+	for (unsigned i = 0; i < 20; i++) {
+		for (unsigned k = 0; k < 500; k++)
+			peer_send_u64(&bad, VU_SEND_RARP, v);
+		sw_tick(r.s, now_ms());
+		CU_EQ(neighbours_talk(&r, 20), 20);
+	}
+	CU_ASSERT(stat_of(&r, "bad", PORT_MESSAGES) > 1000);
+	CU_EQ(stat_of(&r, "bad", PORT_SESSIONS_CUT), 0);
+	close(bad.fd);
+	rig_down(&r);
+}
+
+/* What is in flight to somebody when its sender takes its memory away, or stops its ring. */
+static void memory_is_taken_away_from_under_frames_in_flight(void)
+{
+	static uint8_t b[FRAME_BYTES];
+	struct rig r;
+	unsigned got = 0, wrong = 0;
+
+	switch_up(&r);
+	CU_EQ(neighbours_talk(&r, 100), 100);
+	for (unsigned i = 0; i < 300; i++) {
+		struct vu_memory none = { .regions = 0 };
+		struct pod *bad = &r.pod[0];
+		uint32_t n;
+
+		bad->flying = 0;
+		for (unsigned k = 0; k < 64; k++)
+			pod_send(bad, b, frame_make(b, 3, 1, 0, k, 1500));
+		if (i % 3 == 0)
+			peer_send_state(&bad->p, VU_GET_VRING_BASE, TX, 0);
+		else
+			peer_send(&bad->p, VU_SET_MEM_TABLE, VU_VERSION, &none, VU_MEMORY_SIZE(0),
+				  NULL, 0);
+		peer_send_memory(&bad->p);
+		while ((n = pod_recv(&r.pod[2], b)) > 0) {
+			got++;
+			wrong += n != 1500 || b[700] != 0x5a || b[1499] != 0x5a;
+		}
+		bad->p.mem.top = 0;
+		for (unsigned ring = 0; ring < 2; ring++) {
+			peer_send_state(&bad->p, VU_GET_VRING_BASE, ring, 0);
+			peer_start_ring(&bad->p, ring, POD_NUM, 0);
+		}
+		while (recv(bad->p.fd, b, sizeof(b), MSG_DONTWAIT) > 0)
+			;
+	}
+	CU_EQ(neighbours_talk(&r, 100), 100);
+	CU_ASSERT(got > 0);
+	CU_EQ(wrong, 0);
+	rig_down(&r);
+}
+
+static uint64_t rounds_of(struct rig *r)
+{
+	struct worker_stats s;
+
+	workers_stats(r->s->w, 0, &s);
+	return s.rounds;
+}
+
+static void an_interface_that_goes_away_makes_nobody_spin(void)
+{
+	static uint8_t b[FRAME_BYTES];
+	uint64_t before;
+	struct rig r;
+
+	need_net();
+	switch_up(&r);
+	rig_uplink(&r, 2);
+	for (unsigned k = 0; k < 50; k++)
+		pod_send(&r.pod[1], b, frame_make(b, 0, 2, 0, k, 100));
+	CU_EQ(system("ip link del upl0"), 0);
+	for (unsigned k = 0; k < 200; k++)
+		pod_send(&r.pod[1], b, frame_make(b, 0, 2, 0, k, 100));
+	nap_ms(50);
+	while (pod_recv(&r.pod[2], b))
+		;
+	CU_EQ(neighbours_talk(&r, 1000), 1000);
+	nap_ms(50);
+	before = rounds_of(&r);
+	nap_ms(200);
+	CU_ASSERT(rounds_of(&r) - before < 1000);
+	rig_down(&r);
+}
+
+/* A bridge behind the uplink that sends everything back. */
+static void what_comes_back_is_not_sent_again(void)
+{
+	static uint8_t b[FRAME_BYTES], w[FRAME_BYTES];
+	unsigned out = 0;
+	struct rig r;
+
+	need_net();
+	switch_up(&r);
+	rig_uplink(&r, 1);
+	pod_send(&r.pod[1], b, frame_make(b, 0, 2, 0, 7, 100));
+	for (unsigned ms = 0; ms < 1000 && !out; ms++) {
+		out += wire_recv(&r, w) > 0;
+		nap_ms(1);
+	}
+	CU_EQ(out, 1);
+	for (unsigned i = 0; i < 200; i++) {
+		wire_send(&r, w, 100);
+		out += wire_recv(&r, b) > 0;
+	}
+	nap_ms(50);
+	while (wire_recv(&r, b))
+		out++;
+	CU_EQ(out, 1);
+	while (pod_recv(&r.pod[2], b))
+		;
+	CU_EQ(neighbours_talk(&r, 100), 100);
+	rig_down(&r);
+}
+
 CU_MAIN("switch/hostile",
 	TC("C-RG-11, C-DS-20", an_eventfd_that_waits_stops_nobody),
 	TC("C-MS-10, C-MM-15", a_socket_that_lingers_stops_nobody),
-	TC("C-MM-16", memory_that_is_only_promised_is_not_pinned))
+	TC("C-SW-07", an_announcement_moves_no_address_that_is_not_its_senders),
+	TC("C-MM-10, C-RG-13, C-SW-11", memory_is_taken_away_from_under_frames_in_flight),
+	TC("C-MM-16", memory_that_is_only_promised_is_not_pinned),
+	TC("C-OF-09", an_interface_that_goes_away_makes_nobody_spin),
+	TC("C-OF-10", what_comes_back_is_not_sent_again))
