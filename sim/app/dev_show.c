@@ -140,7 +140,7 @@ static void rx_text(const struct net_filter *f, char *buf, size_t size)
 	};
 	uint64_t bits = 0;
 
-	for (unsigned i = 0; names[i]; i++)
+	for (unsigned i = 0; i < sizeof(on) / sizeof(on[0]); i++)
 		bits |= (uint64_t)on[i] << i;
 	bits_text(bits, names, buf, size);
 }
