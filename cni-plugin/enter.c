@@ -351,10 +351,23 @@ static int make_dir(const struct world *w, const char *path)
 	return rc && errno != EEXIST ? -1 : in_root(w->root_fd, path, O_PATH | O_DIRECTORY);
 }
 
+static bool staged(const struct world *w, const char *tree)
+{
+	int fd = in_stage(w, tree, O_PATH);
+
+	drop(fd);
+	return fd >= 0;
+}
+
 static int do_show(const struct step *s, struct world *w, struct err *e)
 {
 	int target = in_root(w->root_fd, s->arg[1], O_PATH | O_DIRECTORY), rc = 0;
 
+	if (!strcmp(s->arg[2], "maybe") &&
+	    ((target < 0 && errno == ENOENT) || !staged(w, s->arg[0]))) {
+		drop(target);
+		return 0;
+	}
 	if (target < 0 && errno == ENOENT && !strcmp(s->arg[2], "make"))
 		target = make_dir(w, s->arg[1]);
 	else if (target < 0 && errno == ENOENT)

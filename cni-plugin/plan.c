@@ -417,7 +417,8 @@ static void show_steps(struct plan *p)
 
 	step(p, OP_SHOW, "dev", POD_DEVICES, "make", NULL);
 	for (unsigned i = 0; (m = sysfs_mount(i)); i++)
-		step(p, OP_SHOW, m->source, m->target, m->merge ? "merge" : "over", NULL);
+		step(p, OP_SHOW, m->source, m->target, m->merge ? "merge" :
+		     m->optional ? "maybe" : "over", NULL);
 }
 
 int plan_inject(struct plan *p, const struct attach *a, unsigned n, const struct container *c,

@@ -94,8 +94,8 @@ enum op {
 	OP_HOLD,	/* PATH: a file or directory of the host, opened before moving in */
 	OP_ENTER,	/* into the container's mount namespace, the stage too */
 	OP_BIND,	/* INDEX TREE dir|file ro|rw|rx: the INDEXth held, into the stage */
-	OP_SHOW,	/* TREE TARGET over|merge|make: covers it, keeps its other entries,
-			   or makes it if it is not there */
+	OP_SHOW,	/* TREE TARGET over|merge|make|maybe: covers it, keeps its other entries,
+			   makes it if it is not there, or does it only if both are there */
 	OP_MEMORY,	/* INDEX TARGET KIND: the INDEXth held, if it is what it should be */
 	OP_PRELOAD,	/* LIBRARY TREE TARGET must|may: the loader's list and the library */
 	OP_LEAVE,	/* the stage goes; what was shown of it stays */
