@@ -88,22 +88,6 @@ static int prepare(const struct hook *h, const char *device, struct netconf *c, 
 	return 0;
 }
 
-static int attach_one(struct hook *h, const char *device, struct err *e)
-{
-	struct netconf conf;
-	struct request q;
-	struct run r = { .node = &h->node, .conf = &conf, .request = &q, .stop = &stop,
-			 .pid = h->state.pid, .pid_start = h->start };
-	int rc = prepare(h, device, &conf, &q, e);
-
-	if (!rc && h->dry)
-		rc = run_dry(&r, e);
-	else if (!rc)
-		rc = run_attach(&r, NULL, e);
-	netconf_free(&conf);
-	return rc ? err_wrap(e, rc, "device %s", device) : 0;
-}
-
 static int detach_one(struct hook *h, const char *device, struct err *e)
 {
 	struct netconf conf;
@@ -201,6 +185,46 @@ static int gather(struct hook *h, struct err *e)
 				     h->list[i].request.ifname);
 	}
 	return rc;
+}
+
+/* Addresses of the pod's other devices are not this container's: they are stepped aside of. */
+static void step_aside(const struct hook *h, struct netconf *c)
+{
+	for (unsigned slot = SLOT_FIRST; !c->bdf[0] && h->n && slot < 32; slot++) {
+		char bdf[16];
+		bool taken = false;
+
+		snprintf(bdf, sizeof(bdf), "0000:00:%02x.0", slot & 31);
+		for (unsigned i = 0; i < h->n; i++)
+			taken |= !strcmp(h->list[i].settled.bdf, bdf);
+		if (!taken)
+			memcpy(c->bdf, bdf, sizeof(bdf));
+	}
+}
+
+/* What there is already is gathered anew for each, so that it includes those before. */
+static int attach_one(struct hook *h, const char *device, struct err *e)
+{
+	struct netconf conf;
+	struct request q;
+	struct run r = { .node = &h->node, .conf = &conf, .request = &q, .stop = &stop,
+			 .pid = h->state.pid, .pid_start = h->start };
+	int rc = prepare(h, device, &conf, &q, e);
+
+	if (!rc && h->dry) {
+		rc = run_dry(&r, e);
+	} else if (!rc) {
+		rc = gather(h, e);
+		if (!rc) {
+			step_aside(h, &conf);
+			rc = run_attach(&r, NULL, e);
+		}
+		record_list_free(h->list, h->n);
+		h->list = NULL;
+		h->n = 0;
+	}
+	netconf_free(&conf);
+	return rc ? err_wrap(e, rc, "device %s", device) : 0;
 }
 
 /* ---- showing ------------------------------------------------------------------------------- */

@@ -12,7 +12,6 @@
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
-#define SLOT_FIRST 4		/* 0000:00:04.0, as everywhere in podpci */
 #define SYS (sizeof("/sys/") - 1)	/* a path without it is the one in the stage */
 #define STAGE_OPTIONS "mode=755,size=32m"
 

@@ -23,6 +23,7 @@
 #define PLAN_STEPS_MAX  256
 #define PLAN_ARGS_MAX   32
 #define PLAN_TEXT_MAX   (64u << 10)
+#define SLOT_FIRST      4		/* 0000:00:04.0, as everywhere in podpci */
 #define ATTACH_MAX      32		/* devices of one container */
 
 /* Where things are in the container. */
