@@ -40,11 +40,21 @@ containerd_up() {
 	      pod_annotations = ["*", "*/*"]
 	      container_annotations = ["*", "*/*"]
 	      $base
+	    [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.podpci]
+	      runtime_type = "io.containerd.runc.v2"
+	      pod_annotations = ["podpci.dev/*"]
+	      container_annotations = ["podpci.dev/*"]
+	      [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.podpci.options]
+	        BinaryName = "$BIN/podpci-runtime"
 	END
+	containerd_again && protoc -I"$HERE" --python_out="$T/cri" "$HERE/cri.proto" || return
+	export CRI_GEN=$T/cri
+}
+
+containerd_again() {
+	mark containerd
 	start containerd containerd -c "$CTR_DIR/config.toml"
 	until_true 15 ctr_ready || { log containerd | tail -n 20; return 1; }
-	protoc -I"$HERE" --python_out="$T/cri" "$HERE/cri.proto" || return
-	export CRI_GEN=$T/cri
 }
 
 ctr_ready() {
@@ -72,10 +82,14 @@ hooks_spec() {
 cri_pod() {
 	local name=$1
 	shift
-	jq -n --arg name "$name" --arg image "$IMAGE" --arg logs "$T/logs" --arg group "/$CGROUP" \
-		'{ sandbox: { metadata: { name: $name, uid: $name, namespace: "default" },
+	jq -n --arg name "$name" --arg image "$IMAGE" --arg logs "$T/logs" \
+		--arg group "/$CGROUP" \
+		--arg handler "${CRI_HANDLER:-}" --arg cdi "${CRI_CDI:-}" \
+		'{ handler: $handler,
+		sandbox: { metadata: { name: $name, uid: $name, namespace: "default" },
 			hostname: $name, log_directory: $logs, linux: { cgroup_parent: $group } },
 		containers: [ { metadata: { name: "app" }, image: { image: $image },
+			CDI_devices: (if $cdi == "" then [] else [{ name: $cdi }] end),
 			command: ($words | split("\n")[:-1]), log_path: ($name + ".log"),
 			envs: [ { key: "HOME", value: "/tmp" } ],
 			mounts: [ { container_path: "/usr", host_path: "/usr", readonly: true },
