@@ -14,6 +14,7 @@
 #include "include/ioapi.h"
 #include "pmd-shim/coalesce.h"
 #include "pmd-shim/fdtab.h"
+#include "pmd-shim/func.h"
 #include "pmd-shim/real.h"
 #include "pmd-shim/shim.h"
 #include "sim/core/fd.h"
@@ -94,6 +95,72 @@ static void range_add(uintptr_t start, uintptr_t end, struct file *file)
 	}
 }
 
+/* ---- what stands for what (lock held) ------------------------------------------------------ */
+
+static struct origin {
+	dev_t     dev;
+	uint64_t  ino, off, len;
+	uintptr_t addr;
+} *origins;				/* COALESCE_ORIGINS_MAX of them, mapped when needed */
+static unsigned n_origins;
+
+/* One that is not remembered is only not found by others. */
+static void origin_add(const struct stat *st, uint64_t off, uint64_t len, uintptr_t addr)
+{
+	if (!origins) {
+		void *p = real.mmap(NULL, COALESCE_ORIGINS_MAX * sizeof(*origins),
+				    PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+		if (p == MAP_FAILED)
+			return;
+		origins = p;
+	}
+	if (n_origins < COALESCE_ORIGINS_MAX)
+		origins[n_origins++] = (struct origin){ st->st_dev, st->st_ino, off, len, addr };
+}
+
+/* What is cut is forgotten as a whole: drivers unmap what they mapped. */
+static void origins_cut(uintptr_t start, uintptr_t end)
+{
+	for (unsigned i = 0; i < n_origins;) {
+		if (origins[i].addr < end && start < origins[i].addr + origins[i].len)
+			origins[i] = origins[--n_origins];
+		else
+			i++;
+	}
+}
+
+static const struct origin *origin_find(dev_t dev, uint64_t ino, uint64_t off, uint64_t len)
+{
+	for (unsigned i = 0; i < n_origins; i++) {
+		const struct origin *o = &origins[i];
+
+		if (o->ino == ino && o->dev == dev && off >= o->off && off - o->off < o->len &&
+		    len <= o->len - (off - o->off))
+			return o;
+	}
+	return NULL;
+}
+
+int coalesce_origin(dev_t dev, uint64_t ino, uint64_t off, uint64_t len, int *fd, uint64_t *at)
+{
+	const struct origin *o;
+	unsigned i;
+	int rc = -ENOENT;
+
+	if (lock_take(&changes))
+		return -EDEADLK;
+	o = origin_find(dev, ino, off, len);
+	i = o ? range_from(o->addr) : n_ranges;
+	if (i < n_ranges && ranges[i].start <= o->addr && o->addr + o->len <= ranges[i].end) {
+		*fd = ranges[i].file->fd;
+		*at = o->addr - ranges[i].file->base + (off - o->off);
+		rc = 0;
+	}
+	lock_drop(&changes);
+	return rc;
+}
+
 static void punch(const struct file *f, uintptr_t start, uintptr_t end)
 {
 	sys_call(SYS_fallocate, f->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
@@ -105,6 +172,8 @@ static void range_cut(uintptr_t start, uintptr_t end, bool give_back)
 {
 	unsigned i = range_from(start);
 
+	if (i < n_ranges && ranges[i].start < end)
+		origins_cut(start, end);
 	while (i < n_ranges && ranges[i].start < end) {
 		struct range was = ranges[i];
 		uintptr_t from = was.start > start ? was.start : start;
@@ -386,18 +455,39 @@ static long map_here(uintptr_t addr, size_t len, int prot, int flags, int fd, ui
 	return (long)at;
 }
 
+/* The original's place is taken by memory of another process: that is what it means, then. */
+static long map_anothers(void *addr, size_t len, int prot, int flags, const struct stat *st,
+			 uint64_t off)
+{
+	uint64_t at;
+	int fd = func_memory(st->st_dev, st->st_ino, off, len, &at);
+	void *p;
+
+	if (fd < 0)
+		return COALESCE_NOT_OURS;
+	p = real.mmap(addr, len, prot, flags, fd, (off_t)at);
+	sys_call(SYS_close, fd);
+	return p == MAP_FAILED ? -errno : (long)p;
+}
+
 long coalesce_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t off)
 {
 	uint64_t page = wanted(flags, fd);
 	long at = COALESCE_NOT_OURS;
 	struct stat st;
 
-	if (!page || !len || sys_call(SYS_fstat, fd, &st) < 0 || lock_take(&changes))
+	if (!page || !len || sys_call(SYS_fstat, fd, &st) < 0)
 		return COALESCE_NOT_OURS;
+	/* Without the lock: the other process may be asking us. */
+	at = map_anothers(addr, len, prot, flags, &st, (uint64_t)off);
+	if (at != COALESCE_NOT_OURS || lock_take(&changes))
+		return at;
 	if (!(flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)))
 		note(&st);
 	else if (!(((uintptr_t)addr | len | (uint64_t)off) % page) && is_empty(fd, &st, off, len))
 		at = map_here((uintptr_t)addr, len, prot, flags, fd, page);
+	if (at != COALESCE_NOT_OURS)
+		origin_add(&st, (uint64_t)off, len, (uintptr_t)addr);
 	lock_drop(&changes);
 	return at;
 }
@@ -411,6 +501,7 @@ void coalesce_fork_end(bool child)
 {
 	if (child) {
 		__atomic_store_n(&n_ranges, 0, __ATOMIC_RELAXED);
+		n_origins = 0;
 		drop_unused_files();
 	}
 	lock_drop(&changes);

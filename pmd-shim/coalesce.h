@@ -14,8 +14,11 @@
  * process allocated and that are still zero, are answered from another file. A page's memory
  * goes back to the pool when it is unmapped or mapped over.
  *
- * Off with `option coalesce=off`; a process that shares its hugepage files with others by name
- * needs that.
+ * Another process of the container that maps the same original (a DPDK secondary) is given the
+ * memory that took its place, by the process that has it (ioremote.h).
+ *
+ * Off with `option coalesce=off`; a process that shares its hugepage files with others that have
+ * no device in common with it needs that.
  */
 #ifndef PMD_SHIM_COALESCE_H
 #define PMD_SHIM_COALESCE_H
@@ -27,6 +30,7 @@
 
 #define COALESCE_FILES_MAX  64
 #define COALESCE_RANGES_MAX 1024	/* not adjacent to each other */
+#define COALESCE_ORIGINS_MAX 65536	/* pieces of originals that are stood for */
 #define COALESCE_NOTED_MAX  65536	/* files seen mapped elsewhere first */
 
 /* A back-end maps, and reserves pages for, all of a file up to its region: gaps cost it memory. */
@@ -47,6 +51,11 @@ bool coalesce_any(void);
 
 /* How much of [va, va + len) from its start is one piece of our file fd at off; 0: none. */
 uint64_t coalesce_find(uint64_t va, uint64_t len, int *fd, uint64_t *off);
+
+/*
+ * What stands for [off, off + len) of a file: one piece of our file *fd at *at. -ENOENT: nothing.
+ */
+int coalesce_origin(dev_t dev, uint64_t ino, uint64_t off, uint64_t len, int *fd, uint64_t *at);
 
 void coalesce_fork_begin(void);
 /* In the child the memory is the parent's: it is forgotten, and unmapping frees nothing. */

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <linux/close_range.h>
 #include <linux/memfd.h>
+#include <stdio.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -87,6 +88,22 @@ static int put_before(struct ours *o, long fd)
 int fdtab_open(struct ours *o)
 {
 	return put_before(o, sys_call(SYS_memfd_create, o->ops->name, MFD_CLOEXEC));
+}
+
+int fdtab_open_numbered(struct ours *o, unsigned num)
+{
+	char name[48];
+
+	snprintf(name, sizeof(name), "%s:%u", o->ops->name, num);
+	return put_before(o, sys_call(SYS_memfd_create, name, MFD_CLOEXEC));
+}
+
+int fdtab_adopt_fd(struct ours *o, int fd)
+{
+	if (fd >= FDTAB_MAX || number(o) < 0)
+		return -EMFILE;
+	enter(fd, o);
+	return 0;
 }
 
 int fdtab_open_copy(struct ours *o, int fd)

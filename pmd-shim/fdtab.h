@@ -59,6 +59,10 @@ static inline struct ours *fdtab_get(int fd)
  * for the same object are the caller's to order.
  */
 int  fdtab_open(struct ours *o);
+/* The same; the placeholder's name, which is all another process sees of it, ends in ":num". */
+int  fdtab_open_numbered(struct ours *o, unsigned num);
+/* A descriptor that came from another process, its number unchanged, now stands for o. */
+int  fdtab_adopt_fd(struct ours *o, int fd);
 /* The placeholder is a copy of fd instead: what waits for descriptors can wait for it. */
 int  fdtab_open_copy(struct ours *o, int fd);
 /* The process whose descriptors these are: false in a vfork child. */

@@ -7,6 +7,7 @@
 
 #include "include/ioapi.h"
 #include "pmd-shim/func.h"
+#include "pmd-shim/ioremote.h"
 #include "pmd-shim/lend.h"
 #include "pmd-shim/shim.h"
 #include "pmd-shim/trap.h"
@@ -20,8 +21,14 @@ static struct claim {
 	struct ioapi_func *f;
 	unsigned count;
 	int      lock_fd;
+	int      listen_fd;		/* for guests; -1: none */
 	bool     open;
+	bool     joined;
+	int      holder_fd;		/* joined: to the holder; -1: it is gone */
+	struct lock asking;		/* one request at a time */
 } claims[FUNCS_MAX];
+
+static unsigned joined;			/* how many are: 0 allows a short cut */
 
 static struct claim *find(const struct ioapi_func *f)
 {
@@ -39,7 +46,7 @@ static struct claim *entry(struct ioapi_func *f)
 		if (claims[i].f)
 			continue;
 		c = &claims[i];
-		c->lock_fd = -1;
+		c->lock_fd = c->listen_fd = c->holder_fd = -1;
 		__atomic_store_n(&c->f, f, __ATOMIC_RELEASE);
 	}
 	return c;
@@ -60,7 +67,6 @@ static int lock_function(struct ioapi_func *f, int *lock_fd)
 		return 0;
 	rc = sys_call(SYS_flock, (int)fd, LOCK_EX | LOCK_NB);
 	if (rc == -EWOULDBLOCK) {
-		log_warn(ident.id, "%s is in use by another process", ident.bdf);
 		sys_call(SYS_close, (int)fd);
 		return -EBUSY;
 	}
@@ -68,26 +74,82 @@ static int lock_function(struct ioapi_func *f, int *lock_fd)
 	return *lock_fd < 0 ? *lock_fd : 0;
 }
 
-int func_claim(struct ioapi_func *f)
+static int tell_busy(const struct ioapi_func *f)
+{
+	struct ioapi_ident ident;
+
+	ioapi_ident(f, &ident);
+	log_warn(ident.id, "%s is in use by another process", ident.bdf);
+	return -EBUSY;
+}
+
+static int claim(struct ioapi_func *f)
 {
 	struct claim *c = entry(f);
 	int rc = 0;
 
 	if (!c)
 		return -EMFILE;
-	if (!c->count)
+	if (c->joined)
+		return -EBUSY;
+	if (!c->count) {
 		rc = lock_function(f, &c->lock_fd);
+		if (!rc)
+			remote_show(f, &c->listen_fd);
+	}
 	if (!rc)
 		c->count++;
 	return rc;
+}
+
+int func_claim(struct ioapi_func *f)
+{
+	int rc = claim(f);
+
+	return rc == -EBUSY ? tell_busy(f) : rc;
+}
+
+int func_join(struct ioapi_func *f)
+{
+	struct claim *c = entry(f);
+	int fd;
+
+	if (!c)
+		return -EMFILE;
+	if (!c->count) {
+		fd = remote_connect(f);
+		if (fd < 0)
+			return fd;
+		c->holder_fd = fd;
+		c->joined = true;
+		__atomic_add_fetch(&joined, 1, __ATOMIC_RELEASE);
+	}
+	c->count++;
+	return 0;
+}
+
+bool func_is_joined(const struct ioapi_func *f)
+{
+	const struct claim *c = find(f);
+
+	return c && c->joined;
 }
 
 void func_unclaim(struct ioapi_func *f)
 {
 	struct claim *c = find(f);
 
-	if (c && c->count && !--c->count)
-		fd_drop(&c->lock_fd);
+	if (!c || !c->count || --c->count)
+		return;
+	remote_hide(&c->listen_fd);
+	fd_drop(&c->lock_fd);
+	if (!c->joined)
+		return;
+	lock_take(&c->asking);
+	c->joined = false;
+	fd_drop(&c->holder_fd);
+	lock_drop(&c->asking);
+	__atomic_sub_fetch(&joined, 1, __ATOMIC_RELEASE);
 }
 
 int func_open(struct ioapi_func *f, struct ioapi_domain *d)
@@ -99,6 +161,10 @@ int func_open(struct ioapi_func *f, struct ioapi_domain *d)
 
 	if (!c || !c->count)
 		return -ENODEV;
+	if (c->joined) {
+		__atomic_store_n(&c->open, true, __ATOMIC_RELEASE);
+		return 0;
+	}
 	rc = c->open ? -EBUSY : ioapi_open(f, &e);
 	if (rc < 0) {
 		ioapi_ident(f, &ident);
@@ -120,7 +186,7 @@ void func_close(struct ioapi_func *f)
 
 	if (!c || !c->open)
 		return;
-	if (shim_bus_open()) {
+	if (shim_bus_open() && !c->joined) {
 		shim_stats_write(f);
 		ioapi_close(f);
 	}
@@ -137,15 +203,17 @@ bool func_is_open(const struct ioapi_func *f)
 /* Kept till the end: the claim is not given back. */
 static int use_locked(struct ioapi_func *f)
 {
-	struct ioapi_domain *d;
+	struct ioapi_domain *d = NULL;
 	int rc;
 
 	if (func_is_open(f))
 		return 0;
-	rc = func_claim(f);
-	if (rc < 0)
+	rc = claim(f);
+	if (rc == -EBUSY && func_join(f))
+		return tell_busy(f);
+	if (rc < 0 && rc != -EBUSY)
 		return rc;
-	rc = lend_domain(&d);
+	rc = func_is_joined(f) ? 0 : lend_domain(&d);
 	if (!rc)
 		rc = func_open(f, d);
 	if (rc < 0)
@@ -171,6 +239,87 @@ int func_use(struct ioapi_func *f)
 	return rc;
 }
 
+/* ---- access -------------------------------------------------------------------------------- */
+
+static bool is_here(const struct ioapi_func *f)
+{
+	return !__atomic_load_n(&joined, __ATOMIC_ACQUIRE) || !func_is_joined(f);
+}
+
+/* A holder that does not answer is not asked again. */
+static int ask(struct ioapi_func *f, const struct remote_request *q, struct remote_reply *r)
+{
+	struct claim *c = find(f);
+	int rc = lock_take(&c->asking);
+
+	if (rc)
+		return rc;
+	rc = c->holder_fd < 0 ? -ENODEV : remote_call(c->holder_fd, q, r);
+	if (rc == -ENODEV)
+		fd_drop(&c->holder_fd);
+	lock_drop(&c->asking);
+	return rc;
+}
+
+int func_read(struct ioapi_func *f, unsigned region, uint64_t off, unsigned size, uint64_t *val)
+{
+	struct remote_request q = { .op = REMOTE_READ, .region = region, .off = off, .size = size };
+	struct remote_reply r;
+	int rc;
+
+	if (is_here(f))
+		return ioapi_read(f, region, off, size, val);
+	rc = ask(f, &q, &r);
+	*val = rc < 0 ? ~UINT64_C(0) : r.val;
+	return rc;
+}
+
+int func_write(struct ioapi_func *f, unsigned region, uint64_t off, unsigned size, uint64_t val)
+{
+	struct remote_request q = {
+		.op = REMOTE_WRITE, .region = region, .off = off, .size = size, .val = val,
+	};
+	struct remote_reply r;
+
+	return is_here(f) ? ioapi_write(f, region, off, size, val) : ask(f, &q, &r);
+}
+
+int func_reset(struct ioapi_func *f)
+{
+	struct remote_request q = { .op = REMOTE_RESET };
+	struct remote_reply r;
+
+	return is_here(f) ? ioapi_reset(f) : ask(f, &q, &r);
+}
+
+/*
+ * Asked of every holder on the bus but this process, whether it is anything to us or not: a
+ * process maps its memory before it opens a device.
+ */
+int func_memory(dev_t dev, uint64_t ino, uint64_t off, uint64_t len, uint64_t *at)
+{
+	struct remote_request q = {
+		.op = REMOTE_MEMORY, .dev = dev, .ino = ino, .off = off, .len = len,
+	};
+	struct ioapi_bus *bus = shim_bus_open();
+	struct remote_reply r;
+	struct ioapi_func *f;
+
+	for (unsigned i = 0; bus && (f = ioapi_bus_func(bus, i)); i++) {
+		const struct claim *c = find(f);
+		int fd = c && c->listen_fd >= 0 ? -1 : remote_connect(f), got = -1;
+
+		if (fd < 0)
+			continue;
+		if (!remote_call_fd(fd, &q, &r, &got) && got >= 0)
+			*at = r.val;
+		fd_drop(&fd);
+		if (got >= 0)
+			return got;
+	}
+	return -ENOENT;
+}
+
 bool func_any(void)
 {
 	for (unsigned i = 0; i < FUNCS_MAX; i++)
@@ -183,8 +332,11 @@ bool func_any(void)
 void func_child(bool orphaned)
 {
 	for (unsigned i = 0; i < FUNCS_MAX; i++) {
-		if (claims[i].count)
+		if (claims[i].count) {
 			fd_drop(&claims[i].lock_fd);
+			fd_drop(&claims[i].holder_fd);
+			remote_hide(&claims[i].listen_fd);
+		}
 		if (!orphaned)
 			claims[i] = (struct claim){ .lock_fd = -1 };
 	}

@@ -7,11 +7,16 @@
  * with a domain of the driver's making, or by the doors that have no IOMMU (files, ports, direct
  * mapping), with the domain of lend.h; the second kind keeps it until the process ends, for a
  * mapped resource or a port has no descriptor whose closing would tell.
+ *
+ * A process that is not the holder can be its guest (ioremote.h): it was given descriptors of the
+ * holder's, or opened files that any number of processes may open. Its accesses are then made by
+ * the holder; memory and interrupts stay the holder's.
  */
 #ifndef PMD_SHIM_FUNC_H
 #define PMD_SHIM_FUNC_H
 
 #include <stdbool.h>
+#include <sys/types.h>
 
 #include "include/ioapi.h"
 
@@ -20,6 +25,10 @@
 /* Counted, shim_lock held; -EBUSY: another process has it. */
 int  func_claim(struct ioapi_func *f);
 void func_unclaim(struct ioapi_func *f);
+
+/* As func_claim(), as a guest of the holder; -ENOENT if there is none. */
+int  func_join(struct ioapi_func *f);
+bool func_is_joined(const struct ioapi_func *f);
 
 /* Of a claimed function, shim_lock held: opens it on the driver's domain; -EBUSY if open. */
 int  func_open(struct ioapi_func *f, struct ioapi_domain *d);
@@ -33,6 +42,17 @@ void func_close(struct ioapi_func *f);
 int  func_use(struct ioapi_func *f);
 /* Opened in this process by any door; no lock. */
 bool func_is_open(const struct ioapi_func *f);
+
+/* As the ioapi calls, wherever the function is. Good for traps. */
+int  func_read(struct ioapi_func *f, unsigned region, uint64_t off, unsigned size, uint64_t *val);
+int  func_write(struct ioapi_func *f, unsigned region, uint64_t off, unsigned size, uint64_t val);
+int  func_reset(struct ioapi_func *f);
+
+/*
+ * The memory that a holder gave the process for [off, off + len) of a file: a descriptor the
+ * caller closes, *at its place in it. -ENOENT: no holder has that.
+ */
+int  func_memory(dev_t dev, uint64_t ino, uint64_t off, uint64_t len, uint64_t *at);
 
 /* Anything claimed: a forked child's bus is then an orphan. */
 bool func_any(void);

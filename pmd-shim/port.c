@@ -70,7 +70,7 @@ static struct ioapi_func *owner_of(uint16_t port, unsigned *bar, uint64_t *off)
 
 			if (ioapi_region(f, *bar, &r) < 0 || !r.size || !(r.flags & IOAPI_F_PIO))
 				continue;
-			if (ioapi_read(f, IOAPI_CONFIG, PCI_BASE_ADDRESS_0 + 4 * *bar, 4, &at) < 0)
+			if (func_read(f, IOAPI_CONFIG, PCI_BASE_ADDRESS_0 + 4 * *bar, 4, &at) < 0)
 				continue;
 			*off = port - (at & PCI_BASE_ADDRESS_IO_MASK);
 			if (*off < r.size)
@@ -93,9 +93,9 @@ static uint64_t access_port(const struct insn_io *i, uint16_t port, uint64_t val
 	if (!f || func_use(f) < 0)
 		return val;
 	if (i->in)
-		ioapi_read(f, bar, off, i->size, &val);
+		func_read(f, bar, off, i->size, &val);
 	else
-		ioapi_write(f, bar, off, i->size, val & (UINT64_MAX >> (64 - 8 * i->size)));
+		func_write(f, bar, off, i->size, val & (UINT64_MAX >> (64 - 8 * i->size)));
 	return val;
 }
 

@@ -13,10 +13,12 @@
 #include <sys/io.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "pmd-shim/fds.h"
 #include "pmd-shim/fdtab.h"
 #include "pmd-shim/mem.h"
 #include "pmd-shim/paths.h"
@@ -210,6 +212,16 @@ EXPORT off_t lseek(int fd, off_t off, int whence)
 	struct ours *o = fdtab_get(fd);
 
 	return o ? shim_ret(fdtab_lseek(o, off, whence)) : real.lseek(fd, off, whence);
+}
+
+/* Only where descriptors came along is there anything to do. */
+EXPORT ssize_t recvmsg(int fd, struct msghdr *m, int flags)
+{
+	ssize_t n = real.recvmsg(fd, m, flags);
+
+	if (n >= 0 && m->msg_controllen >= CMSG_LEN(sizeof(int)))
+		fds_came(m);
+	return n;
 }
 
 EXPORT int ioctl(int fd, unsigned long req, ...)

@@ -12,6 +12,7 @@
 #include <dirent.h>
 #include <signal.h>
 #include <stddef.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/types.h>
 
@@ -37,6 +38,7 @@
 	X(ssize_t, __pread_chk, (int fd, void *buf, size_t n, off_t off, size_t room), \
 	  (fd, buf, n, off, room)) \
 	X(off_t, lseek, (int fd, off_t off, int whence), (fd, off, whence)) \
+	X(ssize_t, recvmsg, (int fd, struct msghdr *m, int flags), (fd, m, flags)) \
 	X(int, ioctl, (int fd, unsigned long req, void *arg), (fd, req, arg)) \
 	X(void *, mmap, (void *addr, size_t len, int prot, int flags, int fd, off_t off), \
 	  (addr, len, prot, flags, fd, off)) \

@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 
 #include "include/ioapi.h"
+#include "pmd-shim/func.h"
 #include "pmd-shim/real.h"
 #include "pmd-shim/region.h"
 #include "pmd-shim/shim.h"
@@ -32,13 +33,13 @@ static int read_piece(struct ioapi_func *f, unsigned region, uint64_t off, unsig
 		      uint64_t *val)
 {
 	uint64_t high = 0;
-	int rc = ioapi_read(f, region, off, size, val);
+	int rc = func_read(f, region, off, size, val);
 
 	if (rc != -ENXIO || size != 8)
 		return hide_refusal(rc);
-	rc = hide_refusal(ioapi_read(f, region, off, 4, val));
+	rc = hide_refusal(func_read(f, region, off, 4, val));
 	if (!rc)
-		rc = hide_refusal(ioapi_read(f, region, off + 4, 4, &high));
+		rc = hide_refusal(func_read(f, region, off + 4, 4, &high));
 	*val = (*val & UINT32_MAX) | high << 32;
 	return rc;
 }
@@ -46,12 +47,12 @@ static int read_piece(struct ioapi_func *f, unsigned region, uint64_t off, unsig
 static int write_piece(struct ioapi_func *f, unsigned region, uint64_t off, unsigned size,
 		       uint64_t val)
 {
-	int rc = ioapi_write(f, region, off, size, val);
+	int rc = func_write(f, region, off, size, val);
 
 	if (rc != -ENXIO || size != 8)
 		return hide_refusal(rc);
-	rc = hide_refusal(ioapi_write(f, region, off, 4, val & UINT32_MAX));
-	return rc ? rc : hide_refusal(ioapi_write(f, region, off + 4, 4, val >> 32));
+	rc = hide_refusal(func_write(f, region, off, 4, val & UINT32_MAX));
+	return rc ? rc : hide_refusal(func_write(f, region, off + 4, 4, val >> 32));
 }
 
 /* Bytes of [off, off + n) inside the region, or -EINVAL. */

@@ -11,6 +11,7 @@
 #include "pmd-shim/coalesce.h"
 #include "pmd-shim/fdtab.h"
 #include "pmd-shim/func.h"
+#include "pmd-shim/ioremote.h"
 #include "pmd-shim/lend.h"
 #include "pmd-shim/shim.h"
 #include "pmd-shim/trap.h"
@@ -31,7 +32,7 @@ static struct lock opening;
 static struct ioapi_bus *the_bus;
 static bool orphaned;
 
-static const char *config_path(void)
+const char *shim_config_path(void)
 {
 	const char *path = getenv("PODPCI_CONFIG");
 
@@ -43,7 +44,7 @@ bool shim_present(void)
 	int p = __atomic_load_n(&presence, __ATOMIC_RELAXED);
 
 	if (p == UNKNOWN) {
-		p = sys_call(SYS_access, config_path(), F_OK) < 0 ? ABSENT : PRESENT;
+		p = sys_call(SYS_access, shim_config_path(), F_OK) < 0 ? ABSENT : PRESENT;
 		__atomic_store_n(&presence, p, __ATOMIC_RELAXED);
 	}
 	return p == PRESENT;
@@ -77,6 +78,7 @@ static void in_child(void)
 	orphaned = orphaned || vfio_in_use() || func_any();
 	if (bus)
 		ioapi_bus_orphan(bus);
+	remote_child();
 	func_child(orphaned);
 	lend_child();
 	if (!orphaned) {
@@ -128,7 +130,7 @@ static void open_bus(void)
 	registered = registered || register_forks();
 	if (!registered)
 		log_error(NULL, "no simulated devices in this process: out of memory");
-	else if (ioapi_bus_open(&bus, config_path(), &e) < 0)
+	else if (ioapi_bus_open(&bus, shim_config_path(), &e) < 0)
 		log_error(NULL, "no simulated devices in this process: %s", e.msg);
 	else
 		ioapi_bus_door_stats(bus, door_stats);

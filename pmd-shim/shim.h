@@ -23,6 +23,7 @@ struct ioapi_func;
 
 #define SHIM_CONFIG_PATH "/sys/bus/pci/podpci.conf"	/* or what $PODPCI_CONFIG says */
 
+const char *shim_config_path(void);
 /* A configuration file is there: the bus is or can be opened. No lock, mostly no system call. */
 bool shim_present(void);
 /* The bus, opened now if need be; NULL if there is none to be had. */

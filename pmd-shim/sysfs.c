@@ -85,7 +85,7 @@ static ssize_t enable_pread(struct ours *o, void *buf, size_t n, uint64_t off)
 	if (off >= 2 || !n)
 		return 0;
 	if (func_is_open(file_of(o)->f))
-		ioapi_read(file_of(o)->f, IOAPI_CONFIG, PCI_COMMAND, 2, &command);
+		func_read(file_of(o)->f, IOAPI_CONFIG, PCI_COMMAND, 2, &command);
 	if (off)
 		text[0] = '\n';
 	else
@@ -108,11 +108,11 @@ static ssize_t enable_pwrite(struct ours *o, const void *buf, size_t n, uint64_t
 		return -EINVAL;
 	if (!func_is_open(f))
 		return (ssize_t)n;
-	rc = ioapi_read(f, IOAPI_CONFIG, PCI_COMMAND, 2, &command);
+	rc = func_read(f, IOAPI_CONFIG, PCI_COMMAND, 2, &command);
 	if (rc < 0)
 		return rc;
 	command = text[0] == '1' ? command | DECODING : command & ~(uint64_t)DECODING;
-	rc = ioapi_write(f, IOAPI_CONFIG, PCI_COMMAND, 2, command);
+	rc = func_write(f, IOAPI_CONFIG, PCI_COMMAND, 2, command);
 	return rc < 0 ? rc : (ssize_t)n;
 }
 

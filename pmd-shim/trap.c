@@ -6,6 +6,7 @@
 #include <ucontext.h>
 
 #include "include/ioapi.h"
+#include "pmd-shim/func.h"
 #include "pmd-shim/insn_x86.h"
 #include "pmd-shim/port.h"
 #include "pmd-shim/sig.h"
@@ -98,13 +99,13 @@ static uint64_t get(const struct access *x, const struct insn *i)
 {
 	uint64_t val = ~UINT64_C(0);
 
-	ioapi_read(x->a->f, x->a->region, x->off, i->mem, &val);
+	func_read(x->a->f, x->a->region, x->off, i->mem, &val);
 	return val;
 }
 
 static void set(const struct access *x, const struct insn *i, uint64_t val)
 {
-	ioapi_write(x->a->f, x->a->region, x->off, i->mem, val);
+	func_write(x->a->f, x->a->region, x->off, i->mem, val);
 }
 
 static void run_load(const struct access *x, const struct insn *i)

@@ -51,9 +51,9 @@ static ssize_t uio_pread(struct ours *o, void *buf, size_t n, uint64_t off)
 static int command_change(struct ioapi_func *f, uint16_t clear, uint16_t set)
 {
 	uint64_t command;
-	int rc = ioapi_read(f, IOAPI_CONFIG, PCI_COMMAND, 2, &command);
+	int rc = func_read(f, IOAPI_CONFIG, PCI_COMMAND, 2, &command);
 
-	return rc < 0 ? rc : ioapi_write(f, IOAPI_CONFIG, PCI_COMMAND, 2,
+	return rc < 0 ? rc : func_write(f, IOAPI_CONFIG, PCI_COMMAND, 2,
 					 (command & ~(uint64_t)clear) | set);
 }
 
@@ -97,7 +97,7 @@ static void uio_released(struct ours *o)
 	struct uio *u = uio_of(o);
 
 	lock_take(&shim_lock);
-	if (shim_bus_open()) {
+	if (shim_bus_open() && !func_is_joined(u->f)) {
 		ioapi_irq_set(u->f, IOAPI_IRQ_INTX, 0, 0, NULL);
 		command_change(u->f, PCI_COMMAND_MASTER, 0);
 	}
@@ -115,14 +115,14 @@ static const struct ours_ops ops = {
 	.released = uio_released,
 };
 
-/* Lock held. */
+/* Lock held. Interrupts are the holder's: a guest hears none. */
 static int listen_to(struct uio *u, struct ioapi_func *f)
 {
 	int rc, event = fd_keep((int)sys_call(SYS_eventfd2, 0, EFD_CLOEXEC));
 
 	if (event < 0)
 		return event;
-	rc = ioapi_irq_set(f, IOAPI_IRQ_INTX, 0, 1, &event);
+	rc = func_is_joined(f) ? 0 : ioapi_irq_set(f, IOAPI_IRQ_INTX, 0, 1, &event);
 	if (rc < 0)
 		fd_drop(&event);
 	else

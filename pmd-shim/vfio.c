@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <linux/vfio.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "include/ioapi.h"
@@ -27,6 +28,7 @@ struct container {
 	bool                 taken;
 	struct ioapi_domain *domain;
 	unsigned             groups;
+	bool                 anothers;	/* a guest's: the domain is the holder's */
 };
 
 /* Belongs to its container until neither it nor its device has a descriptor left. */
@@ -35,6 +37,7 @@ struct group {
 	struct vfio_device dev;
 	struct container *c;
 	bool              opened;
+	bool              anothers;	/* a guest's, in its holder's container */
 };
 
 static struct container containers[VFIO_CONTAINERS_MAX];
@@ -61,7 +64,7 @@ static long set_iommu(struct ours *o, void *arg)
 {
 	struct container *c = (struct container *)o;
 
-	if (!c->groups || c->domain)
+	if (!c->groups || c->domain || c->anothers)
 		return -EINVAL;
 	if (!is_type1((uintptr_t)arg))
 		return -ENODEV;
@@ -211,7 +214,7 @@ static long group_status(struct ours *o, void *arg)
 	struct vfio_group_status *s = arg;
 
 	s->flags = VFIO_GROUP_FLAGS_VIABLE;
-	if (group_of(o)->c)
+	if (group_of(o)->c || group_of(o)->anothers)
 		s->flags |= VFIO_GROUP_FLAGS_CONTAINER_SET;
 	return 0;
 }
@@ -227,7 +230,7 @@ static long group_set_container(struct ours *o, void *arg)
 	c = fdtab_get(fd);
 	if (!c)
 		return sys_call(SYS_fcntl, fd, F_GETFD) < 0 ? -EBADF : -EINVAL;
-	if (g->c || c->ops != &container_ops)
+	if (g->c || g->anothers || c->ops != &container_ops)
 		return -EINVAL;
 	g->c = (struct container *)c;
 	g->c->groups++;
@@ -269,12 +272,12 @@ static long group_device_fd(struct ours *o, void *arg)
 
 	if (rc < 0)
 		return rc;
-	if (!g->c || !g->c->domain)
+	if (!g->anothers && (!g->c || !g->c->domain))
 		return -EINVAL;
 	ioapi_ident(g->dev.f, &ident);
 	if (strcmp(name, ident.bdf))
 		return -ENODEV;
-	return vfio_device_open(&g->dev, g->c->domain);
+	return vfio_device_open(&g->dev, g->anothers ? NULL : g->c->domain);
 }
 
 static const struct ioctl_row group_calls[] = {
@@ -327,7 +330,7 @@ bool vfio_group_exists(const struct named *n)
 	return func_of(n->num) != NULL;
 }
 
-static int open_group_locked(struct group *g, struct ioapi_func *f)
+static int open_group_locked(struct group *g, unsigned num, struct ioapi_func *f)
 {
 	int fd, rc;
 
@@ -338,7 +341,7 @@ static int open_group_locked(struct group *g, struct ioapi_func *f)
 	rc = func_claim(f);
 	if (rc < 0)
 		return rc;
-	fd = fdtab_open(&g->o);
+	fd = fdtab_open_numbered(&g->o, num);
 	if (fd < 0)
 		func_unclaim(f);
 	else
@@ -359,7 +362,7 @@ int vfio_open_group(const struct named *n, int flags)
 	if (rc < 0)
 		return rc;
 	lock_take(&shim_lock);
-	rc = open_group_locked(&groups[n->num - 1], f);
+	rc = open_group_locked(&groups[n->num - 1], n->num, f);
 	lock_drop(&shim_lock);
 	return rc;
 }
@@ -373,4 +376,115 @@ bool vfio_in_use(void)
 		if (groups[i].opened || vfio_device_is_open(&groups[i].dev))
 			return true;
 	return false;
+}
+
+/* ---- descriptors of another process -------------------------------------------------------- */
+
+static int adopt_container(int fd)
+{
+	for (unsigned i = 0; i < VFIO_CONTAINERS_MAX; i++) {
+		struct container *c = &containers[i];
+		int rc;
+
+		if (c->taken)
+			continue;
+		*c = (struct container){ .o.ops = &container_ops, .taken = true, .anothers = true };
+		rc = fdtab_adopt_fd(&c->o, fd);
+		c->taken = !rc;
+		return rc;
+	}
+	return -EMFILE;
+}
+
+/* The group as its holder has it; a second descriptor of it finds it here already. */
+static int adopt_group_of(struct group *g, struct ioapi_func *f)
+{
+	int rc;
+
+	if (g->opened || vfio_device_is_open(&g->dev))
+		return g->anothers ? 0 : -EBUSY;
+	rc = func_join(f);
+	if (rc < 0)
+		return rc;
+	*g = (struct group){ .o.ops = &group_ops, .anothers = true };
+	vfio_device_init(&g->dev, f);
+	return 0;
+}
+
+static int adopt_group(unsigned num, int fd)
+{
+	struct ioapi_func *f = func_of(num);
+	int rc = f ? adopt_group_of(&groups[num - 1], f) : -ENOENT;
+
+	if (rc < 0)
+		return rc;
+	rc = fdtab_adopt_fd(&groups[num - 1].o, fd);
+	if (!rc)
+		groups[num - 1].opened = true;
+	else
+		group_put(&groups[num - 1]);
+	return rc;
+}
+
+static int adopt_device(unsigned num, int fd)
+{
+	struct ioapi_func *f = func_of(num);
+	struct group *g = &groups[num - 1];
+	int rc = f ? adopt_group_of(g, f) : -ENOENT;
+
+	if (rc < 0)
+		return rc;
+	rc = vfio_device_adopt(&g->dev, fd);
+	if (rc < 0)
+		group_put(g);
+	return rc;
+}
+
+static const struct kind {
+	const char *prefix;		/* of the placeholder's name */
+	bool        numbered;
+} kinds[] = {
+	{ "/memfd:podpci:container", false },
+	{ "/memfd:podpci:group:",    true },
+	{ "/memfd:podpci:device:",   true },
+};
+
+static int adopt_locked(unsigned kind, unsigned num, int fd)
+{
+	if (kind == 0)
+		return adopt_container(fd);
+	if (!num || num > VFIO_GROUPS_MAX)
+		return -ENOENT;
+	return kind == 1 ? adopt_group(num, fd) : adopt_device(num, fd);
+}
+
+/* "NUM (deleted)", as the kernel prints a memfd. */
+static unsigned number_at(const char *text)
+{
+	unsigned num = 0;
+
+	for (unsigned i = 0; i < 3 && text[i] >= '0' && text[i] <= '9'; i++)
+		num = num * 10 + (unsigned)(text[i] - '0');
+	return num;
+}
+
+void vfio_adopt(int fd)
+{
+	char link[40], name[64];
+	long n;
+
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	n = sys_call(SYS_readlink, link, name, sizeof(name) - 1);
+	if (n <= 0 || fdtab_get(fd))
+		return;
+	name[n] = '\0';
+	for (unsigned i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+		size_t len = strlen(kinds[i].prefix);
+
+		if (strncmp(name, kinds[i].prefix, len) || !shim_bus() || trap_install() < 0)
+			continue;
+		lock_take(&shim_lock);
+		adopt_locked(i, kinds[i].numbered ? number_at(name + len) : 0, fd);
+		lock_drop(&shim_lock);
+	}
 }

@@ -23,6 +23,12 @@ int  vfio_open_container(const struct named *n, int flags);
 int  vfio_open_group(const struct named *n, int flags);
 bool vfio_group_exists(const struct named *n);
 
+/*
+ * A descriptor came in from another process: if it is a container's, a group's or a device's of
+ * ours it is one here too, as that process has it. Any other is left as it is.
+ */
+void vfio_adopt(int fd);
+
 /* Whether any container, group or device is open. */
 bool vfio_in_use(void);
 

@@ -73,7 +73,7 @@ static long set_irqs(struct ours *o, void *arg)
 
 static long reset(struct ours *o, void *arg)
 {
-	return ioapi_reset(device_of(o)->f);
+	return func_reset(device_of(o)->f);
 }
 
 static const struct ioctl_row calls[] = {
@@ -144,7 +144,19 @@ bool vfio_device_is_open(const struct vfio_device *dev)
 	return dev->open;
 }
 
-int vfio_device_open(struct vfio_device *dev, struct ioapi_domain *d)
+static unsigned number_of(const struct ioapi_func *f)
+{
+	struct ioapi_bus *bus = shim_bus_open();
+	struct ioapi_func *at;
+	unsigned i = 0;
+
+	while (bus && (at = ioapi_bus_func(bus, i)) && at != f)
+		i++;
+	return i + 1;
+}
+
+/* fd -1: a new descriptor. */
+static int open_as(struct vfio_device *dev, struct ioapi_domain *d, int fd)
 {
 	bool was_open = dev->open;
 	int rc = was_open ? 0 : func_open(dev->f, d);
@@ -152,10 +164,20 @@ int vfio_device_open(struct vfio_device *dev, struct ioapi_domain *d)
 	if (rc < 0)
 		return rc;
 	dev->open = true;
-	rc = fdtab_open(&dev->o);
+	rc = fd < 0 ? fdtab_open_numbered(&dev->o, number_of(dev->f)) : fdtab_adopt_fd(&dev->o, fd);
 	if (rc < 0 && !was_open) {
 		func_close(dev->f);
 		dev->open = false;
 	}
 	return rc;
+}
+
+int vfio_device_open(struct vfio_device *dev, struct ioapi_domain *d)
+{
+	return open_as(dev, d, -1);
+}
+
+int vfio_device_adopt(struct vfio_device *dev, int fd)
+{
+	return open_as(dev, NULL, fd);
 }

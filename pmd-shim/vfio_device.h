@@ -20,6 +20,8 @@ struct vfio_device {
 void vfio_device_init(struct vfio_device *dev, struct ioapi_func *f);
 /* A descriptor, or -errno. The first one opens the function and attaches it to the domain. */
 int  vfio_device_open(struct vfio_device *dev, struct ioapi_domain *d);
+/* The same for a descriptor that came from the holder; 0 or -errno. */
+int  vfio_device_adopt(struct vfio_device *dev, int fd);
 bool vfio_device_is_open(const struct vfio_device *dev);
 
 /* The group's (vfio.c): called when the last descriptor is gone. */

@@ -22,7 +22,7 @@ run() {	# OPTIONS... -- PROGRAM
 }
 
 nets
-for p in vfio fds signals hugepages; do
+for p in vfio fds signals hugepages guest; do
 	[ -x "$B/tests/shim/$p" ] && run -- "$B/tests/shim/$p"
 done
 nets mode=transitional,door=uio door=sysfs
