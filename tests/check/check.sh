@@ -98,6 +98,7 @@ stage "style"
 one "layers" tests/check/layers.sh
 one "tidy" tests/check/tidy.sh
 one "ids of conformance tests" tests/conformance/conformance.sh -l
+go tests/check/run-tests.sh tests/conformance/selftest.sh
 
 export TEST_TIMEOUT=90
 stage "unit and wire tests under AddressSanitizer and UBSan"

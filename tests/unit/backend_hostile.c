@@ -6,14 +6,6 @@
 #include "sim/backend/vlog.h"
 #include "tests/unit/vqueue_rig.h"
 
-/* How often: more with PODPCI_ROUNDS=factor. */
-static unsigned long rounds(unsigned long n)
-{
-	const char *f = getenv("PODPCI_ROUNDS");
-
-	return f && atol(f) > 0 ? n * (unsigned long)atol(f) : n;
-}
-
 /* A head that stands in the available ring again and again is a buffer each time. */
 static void a_head_offered_many_times_is_handed_back_as_often(void)
 {
@@ -89,7 +81,7 @@ static void bad_chains_without_number_leave_the_ring_whole(void)
 		{ { { DRV_GPA, UINT32_MAX, false } }, 1 },
 		{ { { DRV_GPA, 0, false }, { DRV_GPA, 5, false } }, 2 },
 	};
-	unsigned long want = rounds(100000);
+	unsigned long want = cu_rounds(100000);
 
 	FOR_KINDS(k) {
 		struct rig *g = rig_new(k, 64, true, BASIC);

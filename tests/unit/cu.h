@@ -56,6 +56,14 @@
 		return cu_main(suite, tests_); \
 	}
 
+/* How often to do it: n times, or more with PODPCI_ROUNDS=factor (make soak). */
+__attribute__((unused)) static unsigned long cu_rounds(unsigned long n)
+{
+	const char *factor = getenv("PODPCI_ROUNDS");
+
+	return factor && atol(factor) > 0 ? n * (unsigned long)atol(factor) : n;
+}
+
 /* Number of open descriptors: the ledger that sanitizers lack. */
 __attribute__((unused)) static unsigned fds_open(void)
 {

@@ -13,14 +13,6 @@
 
 #define PACKED BIT(VIRTIO_F_RING_PACKED)
 
-/* How often: more with PODPCI_ROUNDS=factor. */
-static unsigned long rounds(unsigned long n)
-{
-	const char *f = getenv("PODPCI_ROUNDS");
-
-	return f && atol(f) > 0 ? n * (unsigned long)atol(f) : n;
-}
-
 /* ---- control data --------------------------------------------------------------------------- */
 
 struct control {
@@ -179,7 +171,7 @@ static void a_size_may_be_set_a_million_times(void)
 	rig_negotiate(g, RIG_FEATURES);
 	before = mallinfo2();
 	fds = fds_open();
-	for (unsigned long i = 0; i < rounds(20000); i++) {
+	for (unsigned long i = 0; i < cu_rounds(20000); i++) {
 		CU_EQ(peer_send_state(&g->peer, VU_SET_VRING_NUM, i % 4, 1u << i % 16), 0);
 		rig_run(g);
 	}

@@ -191,7 +191,7 @@ static void the_table_may_be_replaced_while_rings_run(void)
 		struct rig *g = rig_new();
 
 		rig_start(g, RIG_FEATURES | (packed ? BIT(VIRTIO_F_RING_PACKED) : 0));
-		for (unsigned i = 0; i < 1000; i++) {
+		for (unsigned long i = 0; i < cu_rounds(1000); i++) {
 			CU_EQ(ask_table(g, &r, 1, g->peer.mem.fd), 0);
 			CU_ASSERT(rig_echo(g));
 		}

@@ -440,7 +440,7 @@ static void requests_in_any_order_hurt_nobody(void)
 	uint32_t rng = 7, cut = 0;
 
 	rig_start(other, RIG_FEATURES);
-	for (unsigned i = 0; i < 20000; i++) {
+	for (unsigned long i = 0; i < cu_rounds(20000); i++) {
 		union vu_payload p;
 		uint8_t *bytes = (uint8_t *)&p;
 		static const uint32_t sizes[] = { 8, 8, 8, 40, 0, 16, 20, 72, 12 };

@@ -626,7 +626,7 @@ static void a_peer_that_scribbles_over_everything_harms_only_itself(void)
 		rig_start(bad, RIG_FEATURES | kinds[i]);
 		vandal = vandalise(bad);
 		CU_ASSERT_FATAL(vandal > 0);
-		for (unsigned round = 0; round < 20000; round++) {
+		for (unsigned long round = 0; round < cu_rounds(20000); round++) {
 			struct port *b = bad->port, *w = good->port;
 			unsigned n;
 
