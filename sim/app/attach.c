@@ -252,6 +252,7 @@ static void keep(struct attach *a, const char *program)
 	int rc = 0;
 
 	close(a->ready[0]);
+	signal(SIGPIPE, SIG_IGN);	/* who waits for our word may be gone by then */
 	if (program) {
 		pid = fork();
 		if (pid == 0)

@@ -8,7 +8,9 @@ PARTS="bin/podpci-switch"
 
 # Nobody's switch but ours.
 mount -t tmpfs none /run && mkdir /run/dpdk || skip_all "/run cannot be covered"
-unset PODPCI_SWITCH XDG_RUNTIME_DIR
+unset PODPCI_SWITCH
+export XDG_RUNTIME_DIR=$T/run
+mkdir -m 1777 "$T/run"
 
 # The build directory may be closed to others.
 mkdir "$T/bin" "$T/lib" && chmod 755 "$T"
@@ -48,7 +50,7 @@ nothing_stays() {
 }
 
 no_traces() {
-	! pgrep podpci-switch && ! ls -d /run/podpci-* /tmp/podpci-*
+	! pgrep podpci-switch && ! ls -d "$T"/run/podpci-*
 }
 
 a_private_switch_connects_the_devices() {
@@ -131,8 +133,8 @@ its_group_may_use_it() {
 
 strangers_get_their_own() {
 	local out
-	out=$(setpriv --reuid=1001 --regid=1001 --clear-groups --inh-caps=-all "$PODPCI" run \
-		--net "" -- cat /sys/bus/pci/podpci.conf 2>&1)
+	out=$(env -u XDG_RUNTIME_DIR setpriv --reuid=1001 --regid=1001 --clear-groups \
+		--inh-caps=-all "$PODPCI" run --net "" -- cat /sys/bus/pci/podpci.conf 2>&1)
 	grep 'no switch for us at /run/podpci/switch.ctl (Permission denied)' <<<"$out" &&
 		grep '^net socket=/tmp/podpci-' <<<"$out" && return
 	echo "$out"
