@@ -325,7 +325,9 @@ static const struct row {
 	[OP_DEVINFO]   = { devinfo_do, devinfo_undo, devinfo_check },
 	[OP_COMMIT]    = { commit_do, nothing, nothing },
 	/* All of it lives in the container's mount namespace and dies with it. */
-	[OP_GRANT ... OP_LEAVE] = { enter_do, nothing, nothing },
+	[OP_GRANT ... OP_HOLD] = { enter_do, nothing, nothing },
+	[OP_ENTER]     = { enter_do, enter_undo, nothing },
+	[OP_BIND ... OP_LEAVE] = { enter_do, nothing, nothing },
 };
 
 static bool stopped(const struct world *w)

@@ -58,6 +58,7 @@ int ipam_run(struct world *w, const char *type, const char *command, struct json
 
 /* enter.c: the container's side. */
 int enter_do(const struct step *s, struct world *w, struct err *e);
+int enter_undo(const struct step *s, struct world *w, struct err *e);
 
 /* ovsdb.c */
 int ovs_port_add(const struct step *s, struct world *w, struct err *e);

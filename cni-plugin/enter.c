@@ -18,6 +18,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/fsuid.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/vfs.h>
@@ -27,6 +28,7 @@
 #include "sim/core/err.h"
 
 #define ENTRIES_MAX 4096	/* of a directory that is covered by links */
+#define TRIES_MAX 128		/* of a look that somebody disturbs */
 #define PRELOAD_MAX 16384	/* bytes of a loader's list */
 #define ASIDE "bus/pci/podpci"	/* in the stage: what is covered and kept */
 
@@ -58,10 +60,20 @@ static int sys_openat2(int dir, const char *path, uint64_t flags, uint64_t resol
 	return (int)syscall(SYS_openat2, dir, path, &how, sizeof(how));
 }
 
-/* In the container: links lead where they lead for it. */
+/*
+ * In the container: links lead where they lead for it. EAGAIN is a rename somewhere while we
+ * looked at "..": worth another look, but not for ever.
+ */
 static int in_root(int root, const char *path, uint64_t flags)
 {
-	return sys_openat2(root, path, flags, RESOLVE_IN_ROOT);
+	int fd = -1;
+
+	for (unsigned i = 0; i < TRIES_MAX; i++) {
+		fd = sys_openat2(root, path, flags, RESOLVE_IN_ROOT);
+		if (fd >= 0 || errno != EAGAIN)
+			break;
+	}
+	return fd;
 }
 
 static int in_stage(const struct world *w, const char *path, uint64_t flags)
@@ -333,6 +345,36 @@ static int cover_above(const struct world *w, const char *tree, const char *path
 	return rc;
 }
 
+/*
+ * What is made in a directory belongs to whoever the directory does: in a user namespace the
+ * host's root is nobody who could own a file.
+ */
+static void act_as(uid_t uid, gid_t gid)
+{
+	setfsgid(gid);
+	setfsuid(uid);
+}
+
+static int make_in(int dir, const char *name, bool file)
+{
+	struct stat st;
+	int rc, saved;
+
+	if (fstat(dir, &st))
+		return -1;
+	act_as(st.st_uid, st.st_gid);
+	if (file)
+		rc = openat(dir, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
+	else
+		rc = mkdirat(dir, name, 0755);
+	saved = errno;
+	act_as(0, 0);
+	if (file)
+		drop(rc);
+	errno = saved;
+	return rc < 0 ? -1 : 0;
+}
+
 /* A directory of the container's that is not there yet: only the last part is ever made. */
 static int make_dir(const struct world *w, const char *path)
 {
@@ -344,7 +386,7 @@ static int make_dir(const struct world *w, const char *path)
 	dir = in_root(w->root_fd, above[0] ? above : "/", O_PATH | O_DIRECTORY);
 	if (dir < 0)
 		return -1;
-	rc = mkdirat(dir, strrchr(path, '/') + 1, 0755);
+	rc = make_in(dir, strrchr(path, '/') + 1, false);
 	saved = errno;
 	close(dir);
 	errno = saved;
@@ -426,9 +468,7 @@ static int list_target(const struct world *w, const char *path)
 	dir = in_root(w->root_fd, above, O_PATH | O_DIRECTORY);
 	if (dir < 0)
 		return -1;
-	fd = openat(dir, strrchr(path, '/') + 1, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW |
-		    O_CLOEXEC, 0644);
-	drop(fd);
+	make_in(dir, strrchr(path, '/') + 1, true);
 	close(dir);
 	return in_root(w->root_fd, path, O_PATH);
 }
@@ -467,6 +507,12 @@ static int do_leave(const struct step *s, struct world *w, struct err *e)
 	if (fchdir(w->stage) || umount2(".", MNT_DETACH))
 		return fail(e, "cannot be unmounted", "the stage");
 	return 0;
+}
+
+/* A container that does not start has its own root back all the same. */
+int enter_undo(const struct step *s, struct world *w, struct err *e)
+{
+	return w->root_fd < 0 ? 0 : do_leave(s, w, e);
 }
 
 static int (*const doers[OPS])(const struct step *s, struct world *w, struct err *e) = {

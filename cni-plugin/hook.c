@@ -246,14 +246,17 @@ static int inject(struct hook *h, struct plan *p, struct err *e)
 {
 	static struct attach a[ATTACH_MAX];
 	struct json_object *net = network(h);
+	char *text = NULL;
 	struct world w;
 	int rc;
 
 	for (unsigned i = 0; i < h->n; i++)
 		a[i] = h->list[i].attach;
-	rc = plan_inject(p, a, h->n, &h->config.container,
-			 json_object_to_json_string_ext(net, JSON_C_TO_STRING_PRETTY |
-							JSON_C_TO_STRING_NOSLASHESCAPE), e);
+	if (asprintf(&text, "%s\n", json_object_to_json_string_ext(net, JSON_C_TO_STRING_PRETTY |
+						JSON_C_TO_STRING_NOSLASHESCAPE)) < 0)
+		text = NULL;
+	rc = text ? plan_inject(p, a, h->n, &h->config.container, text, e) :
+	     err_set(e, -ENOMEM, "out of memory");
 	world_init(&w);
 	w.pid = (pid_t)h->state.pid;
 	w.proc = h->proc;
@@ -266,6 +269,7 @@ static int inject(struct hook *h, struct plan *p, struct err *e)
 	w.proc = -1;		/* ours to close */
 	world_free(&w);
 	json_object_put(net);
+	free(text);
 	return rc;
 }
 
