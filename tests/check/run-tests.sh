@@ -5,10 +5,11 @@
 #	run-tests.sh [-t LABEL] PROGRAM...
 #
 # A test prints "ok NAME", "not ok NAME" or "skip NAME REASON" lines (a plan and "# comments" are
-# fine) or CUnit's report; exit 77 is a skip whose reason is the last line. One that prints no
-# verdict counts as one, by its exit status; one that fails without having said so counts as a
-# failure more. With $RUN_COUNTS set the counts are added there for the caller; to $RUN_VERDICTS go
-# all verdicts, one a line: ok, not ok or skip, the program, the name (and reason), tabs between.
+# fine) or CUnit's report; exit 77 is a skip whose reason is the last line. One that ends well
+# without a verdict has tested nothing and fails; one that fails without having said so counts as
+# a failure more. With $RUN_COUNTS set the counts are added there for the caller; to
+# $RUN_VERDICTS go all verdicts, one a line: ok, not ok or skip, the program, the name (and
+# reason), tabs between.
 # Each test gets TEST_TIMEOUT seconds (default 300).
 
 label=
@@ -73,7 +74,7 @@ for t in "$@"; do
 	cunit=$(count '^ *Test: ')
 	[ "$cunit" -gt 0 ] && ok=$((cunit > bad ? cunit - bad : 0))
 	case $rc in
-	0)	[ $((ok + bad + skip)) -gt 0 ] || ok=1 ;;
+	0)	[ $((ok + bad + skip)) -gt 0 ] || { bad=1; echo "no verdict" >>"$log"; } ;;
 	77)	[ "$skip" -gt 0 ] || skip=1 ;;
 	*)	[ "$bad" -gt 0 ] || bad=1 ;;
 	esac

@@ -29,11 +29,11 @@ row() {	# DOOR MODE PACKED MRG PAIRS
 wanted() {
 	[ -n "${MATRIX_ALL:-}" ] && return
 	case "$*" in
-	"vfio "*" "[12]) return ;;
-	"vfio modern on on 4" | "vfio modern off off 4" | "vfio transitional on off 4") return ;;
-	"vfio legacy off on 4" | "uio modern on off 2" | "uio modern off on 4") return ;;
-	"uio transitional on on 1" | "uio transitional off off 2") return ;;
-	"uio legacy off on 1" | "uio legacy off off 4") return ;;
+	"vfio "*" "[12]) return 0 ;;
+	"vfio modern on on 4" | "vfio modern off off 4" | "vfio transitional on off 4") return 0 ;;
+	"vfio legacy off on 4" | "uio modern on off 2" | "uio modern off on 4") return 0 ;;
+	"uio transitional on on 1" | "uio transitional off off 2") return 0 ;;
+	"uio legacy off on 1" | "uio legacy off off 4") return 0 ;;
 	esac
 	return 1
 }
