@@ -44,7 +44,7 @@ struct attach {
 
 static bool open_device(const struct net_config *n)
 {
-	return !n->socket[0];
+	return !n->socket[0] && !n->tap[0];
 }
 
 /* ---- asking -------------------------------------------------------------------------------- */

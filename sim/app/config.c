@@ -310,6 +310,8 @@ static const struct kind bdf    = { bdf_parse, text_print, false };
 static const struct key net_keys[] = {
 	{ "socket", "PATH of the back-end's vhost-user socket; default: the node's switch",
 	  &path, NET(socket), 0, 0, "a path" },
+	{ "tap", "TAP device the kernel's vhost-net serves, instead of a socket",
+	  &name, NET(tap), 0, 0, "1 to 15 letters, digits, '_', '.' or '-'" },
 	{ "server", "we listen on it and the back-end connects; default: we connect",
 	  &flag, NET(server), 0, 0, "on or off" },
 	{ "id", "NAME in messages; default net0, net1, ...",

@@ -29,6 +29,7 @@ struct net_config {
 	char     id[32];
 	char     bdf[16];
 	char     socket[VHOST_SOCKET_MAX];
+	char     tap[16];		/* served by the kernel's vhost-net, without a socket */
 	bool     server;
 	uint8_t  mac[6];
 	unsigned pairs;			/* "queues" */

@@ -232,9 +232,10 @@ int config_finish(struct config *c, struct err *e)
 	for (unsigned i = 0; i < c->nets; i++) {
 		if (!c->net[i].bdf[0])
 			bdf_assign(c, &c->net[i]);
-		if (!c->net[i].socket[0] && !c->sockets_later)
+		if (!c->net[i].socket[0] && !c->net[i].tap[0] && !c->sockets_later)
 			return err_set(e, -EINVAL, "%s: socket=PATH is missing", c->net[i].id);
-		if (!mac_given(&c->net[i]) && (c->net[i].socket[0] || !c->sockets_later))
+		if (!mac_given(&c->net[i]) &&
+		    (c->net[i].socket[0] || c->net[i].tap[0] || !c->sockets_later))
 			mac_derive(c, &c->net[i]);
 	}
 	for (unsigned i = 0; i < c->nets; i++)

@@ -75,6 +75,8 @@ static void socket_check(const struct net_config *n)
 			warn(n, "cannot be created in this directory; the link will stay down");
 		return;
 	}
+	if (n->tap[0])
+		return;
 	if (stat(n->socket, &st))
 		warn(n, errno == ENOENT ? "no such socket yet; the link is down until there is" :
 		     "cannot be reached; the link will stay down");

@@ -102,6 +102,7 @@ static int net_add(struct ioapi_bus *bus, const struct net_config *n, struct err
 
 	memcpy(p.mac, n->mac, sizeof(p.mac));
 	memcpy(p.vhost.socket, n->socket, sizeof(p.vhost.socket));
+	memcpy(p.vhost.tap, n->tap, sizeof(p.vhost.tap));
 	rc = virtio_net_new(bus, &p, e);
 	return rc ? err_wrap(e, rc, "%s (%s)", n->id, n->bdf) : 0;
 }

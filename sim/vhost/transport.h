@@ -134,5 +134,7 @@ struct vhost_transport {
 /* Constructors: one per kind. */
 int vhost_user_new(struct vhost_transport **t, const struct vhost_config *cfg, struct loop *loop,
 		   struct lock *lock, const struct vhost_upper *upper, struct err *e);
+int vhost_kernel_new(struct vhost_transport **t, const struct vhost_config *cfg, struct loop *loop,
+		     struct lock *lock, const struct vhost_upper *upper, struct err *e);
 
 #endif

@@ -102,6 +102,7 @@ static const struct { int code; const char *stat; } causes[USER_CAUSES] = {
 	[USER_UNASKED]    = { -EPROTO,     "lost_unasked_bytes" },
 	[USER_REFUSED]    = { -EPROTO,     "lost_unfit" },
 	[USER_DROPPED]    = { -ENOTCONN,   "lost_dropped" },
+	[USER_STRANGER]   = { -EPERM,      "lost_stranger" },
 };
 
 int user_cut(struct vhost_user *u, enum user_cause cause, const char *fmt, ...)
@@ -133,8 +134,11 @@ static void user_drop(struct vhost_transport *t, bool slow)
 
 /* ---- finding -------------------------------------------------------------------------------- */
 
-/* Whose memory is about to be lent to whom ought to be known. */
-static void greet(struct vhost_user *u)
+/*
+ * Whose memory is about to be lent to whom ought to be known: a back-end that takes the place of
+ * another runs under the same user, or under root or ours, who can read it anyway.
+ */
+static bool greet(struct vhost_user *u)
 {
 	struct ucred who = { .pid = 0 };
 	socklen_t len = sizeof(who);
@@ -142,6 +146,13 @@ static void greet(struct vhost_user *u)
 	sys_call(SYS_getsockopt, u->fd, SOL_SOCKET, SO_PEERCRED, &who, &len);
 	log_info(u->t.cfg->id, "back-end on %s: pid %d, uid %u, gid %u", u->t.cfg->socket,
 		 (int)who.pid, who.uid, who.gid);
+	if (u->peer_uid == (uid_t)-1)
+		u->peer_uid = who.uid;
+	if (!who.uid || who.uid == u->peer_uid || who.uid == (uid_t)sys_call(SYS_geteuid))
+		return true;
+	user_cut(u, USER_STRANGER, "another user, uid %u, has taken the back-end's place (uid %u); "
+		 "reopen the device if that is meant", who.uid, u->peer_uid);
+	return false;
 }
 
 /* The peer has begun to answer. If the upper layer's talk fails it is gone again on return. */
@@ -167,7 +178,8 @@ static void adopt(struct vhost_user *u, int fd)
 	u->fd = fd;
 	u->connects++;
 	u->awaited = 0;
-	greet(u);
+	if (!greet(u))
+		return;
 	loop_watch(u->t.loop, &u->conn, u->fd);
 	u->t.deadline_ms = loop_now(u->t.loop);
 	if (user_court(u))
@@ -411,6 +423,7 @@ static int user_open(struct vhost_transport *t, struct err *e)
 
 	assert(!u->open);
 	u->open = true;
+	u->peer_uid = (uid_t)-1;
 	u->awaited = 0;
 	u->delay_ms = DELAY_MIN_MS;
 	if (t->cfg->server)

@@ -22,7 +22,7 @@
 enum user_cause {
 	USER_EOF, USER_TIMEOUT, USER_SEND, USER_RECV,
 	USER_BAD_HEADER, USER_BAD_SIZE, USER_BAD_VALUE, USER_STRAY_FDS, USER_UNASKED,
-	USER_REFUSED, USER_DROPPED, USER_CAUSES,
+	USER_REFUSED, USER_DROPPED, USER_STRANGER, USER_CAUSES,
 };
 
 /* The back-end's own channel; see user_back.c. */
@@ -52,6 +52,7 @@ struct vhost_user {
 	ino_t    path_ino;
 	unsigned delay_ms;		/* before the next attempt */
 	uint64_t jitter;		/* random state */
+	uid_t    peer_uid;		/* of the first back-end since open(), (uid_t)-1: none */
 	int      awaited;		/* errno told about the missing peer, 0: none */
 	struct log_limit may_log;
 

@@ -258,7 +258,8 @@ int vhost_new(struct vhost **out, const struct vhost_config *cfg, const struct v
 		.rings_max = cfg->rings < 2 ? 2 : cfg->rings,
 	};
 	upper.owner = v;
-	rc = vhost_user_new(&v->t, &v->cfg, host->loop, host->lock, &upper, e);
+	rc = (cfg->tap[0] ? vhost_kernel_new : vhost_user_new)(&v->t, &v->cfg, host->loop,
+							       host->lock, &upper, e);
 	if (rc) {
 		vhost_free(v);
 		return rc;

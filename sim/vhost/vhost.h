@@ -35,10 +35,19 @@ struct trace;
 struct vhost;
 struct vhost_ops;		/* transport, sim/vhost/transport.h */
 
+/* The kernel as the transport to its vhost-net meets it: open(2) and ioctl(2), as -errno. */
+struct vhost_kernel_sys {
+	void *ctx;
+	int (*open)(void *ctx, const char *path);
+	int (*ioctl)(void *ctx, int fd, unsigned long request, void *arg);
+};
+
 struct vhost_config {
 	const char *id;			/* for messages, "net0"; outlives the session */
 	char        socket[VHOST_SOCKET_MAX];
 	bool        server;		/* we listen and the back-end connects */
+	char        tap[16];		/* the kernel serves this TAP device, no socket; "": not */
+	const struct vhost_kernel_sys *kernel;	/* NULL: the one there is */
 	unsigned    timeout_ms;		/* the longest a register access may take */
 	unsigned    wait_ms;		/* how long vhost_open() waits for a first back-end */
 	uint64_t    features;		/* what the device can use of a back-end (guest bits) */

@@ -466,10 +466,21 @@ static void on_link(void *owner, bool up)
 	vdev_config_changed(&n->d);
 }
 
-/* Nothing in our configuration is the back-end's but what on_link() brings. */
+/*
+ * Address, MTU and queues are the pod's by configuration, whatever the back-end says of them, and
+ * the link is what can be seen of it. What it may ask for is an announcement.
+ */
 static void on_config_changed(void *owner)
 {
-	(void)owner;
+	struct virtio_net *n = owner;
+	uint16_t status = 0;
+	int rc = vhost_get_config(n->vhost, &status, offsetof(struct virtio_net_config, status),
+				  sizeof(status));
+
+	if (rc == (int)sizeof(status) && (status & VIRTIO_NET_S_ANNOUNCE) &&
+	    vdev_has(&n->d, VIRTIO_NET_F_GUEST_ANNOUNCE))
+		n->announce = true;
+	vdev_config_changed(&n->d);
 }
 
 /* No door of ours maps a back-end's page yet. */

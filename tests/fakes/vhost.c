@@ -77,6 +77,13 @@ void fake_offer(struct vhost *v, const struct vhost_offer *offer)
 	lock_drop(v->host.lock);
 }
 
+void fake_config_changed(struct vhost *v)
+{
+	lock_take(v->host.lock);
+	v->host.config_changed(v->host.owner);
+	lock_drop(v->host.lock);
+}
+
 void fake_failed(struct vhost *v, const char *why)
 {
 	lock_take(v->host.lock);
@@ -240,7 +247,10 @@ void vhost_status(struct vhost *v, uint8_t status)
 
 int vhost_get_config(struct vhost *v, void *buf, unsigned off, unsigned len)
 {
-	return -ENOTSUP;
+	if (off + len > sizeof(v->config))
+		return -EINVAL;
+	memcpy(buf, v->config + off, len);
+	return (int)len;
 }
 
 void vhost_announce(struct vhost *v, const uint8_t mac[6])

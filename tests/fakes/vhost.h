@@ -32,6 +32,7 @@ struct vhost {
 	uint8_t             status;
 	unsigned            rings;
 	struct vhost_ring   ring[VHOST_RINGS_MAX];
+	uint8_t             config[12];		/* the back-end's */
 	unsigned            calls, calls_unlocked;
 	struct fake_call    call[FAKE_CALLS_MAX];
 };
@@ -50,6 +51,7 @@ void fake_forget(struct vhost *v);
 /* Events from the back-end, as the loop's thread would bring them. */
 void fake_link(struct vhost *v, bool up);
 void fake_offer(struct vhost *v, const struct vhost_offer *offer);
+void fake_config_changed(struct vhost *v);
 void fake_failed(struct vhost *v, const char *why);
 
 #endif

@@ -84,7 +84,7 @@ static void wrong_nets_are_refused_with_the_law_they_break(void)
 		{ "socket=/s,bdf=0000:00:04.0x",
 		  "bdf=0000:00:04.0x: must be a PCI address such as 0000:00:04.0", -EINVAL },
 		{ "socket=/s,Queues=2",
-		  "Queues: unknown key; there are socket, server, id, bdf, mac, queues, "
+		  "Queues: unknown key; there are socket, tap, server, id, bdf, mac, queues, "
 		  "queue-size, mode, door, packed, mrg, mtu, speed, duplex, filters, timeout, "
 		  "wait",
 		  -EINVAL },
@@ -418,14 +418,15 @@ static void each_key_has_help(void)
 
 	for (; (help = config_help(n, &key)); n++)
 		CU_ASSERT_TRUE(strlen(key) > 1 && strlen(help) > 10);
-	CU_EQ(n, 17);
+	CU_EQ(n, 18);
 	for (n = 0; (help = config_option_help(n, &key)); n++)
 		CU_ASSERT_TRUE(strlen(key) > 1 && strlen(help) > 10);
 	CU_EQ(n, 4);
 }
 
 CU_MAIN("app/config",
-	T(wrong_nets_are_refused_with_the_law_they_break),
+	{ "B-RG-06 wrong nets are refused with the law they break",
+	  wrong_nets_are_refused_with_the_law_they_break },
 	T(a_device_without_a_socket_is_whole_only_if_it_may_get_one_later),
 	T(large_rings_are_packed_only_on_demand),
 	T(a_socket_path_may_have_107_bytes_and_not_108),

@@ -273,6 +273,28 @@ static void a_new_back_end_is_announced_to(bool packed)
 }
 BOTH(a_new_back_end_is_announced_to)
 
+static void a_back_end_changes_nothing_that_is_the_pods(bool packed)
+{
+	uint64_t generation, mac, pairs;
+
+	CU_EQ_FATAL(ctl_up(&c, CTL_ALL | (packed ? PACKED : 0), 1, 64), RUNNING);
+	generation = cc(&c.r, VIRTIO_PCI_COMMON_CFGGENERATION, 1);
+	mac = dc(&c.r, CFG(mac), 4);
+	pairs = dc(&c.r, CFG(max_virtqueue_pairs), 2);
+	memset(c.r.vhost->config, 0x5a, sizeof(c.r.vhost->config));
+	c.r.vhost->config[6] = VIRTIO_NET_S_ANNOUNCE;
+	c.r.vhost->config[7] = 0;
+	fake_config_changed(c.r.vhost);
+	CU_EQ(dc(&c.r, CFG(mac), 4), mac);
+	CU_EQ(dc(&c.r, CFG(max_virtqueue_pairs), 2), pairs);
+	/* But it may ask for an announcement, and the driver is told to look. */
+	CU_EQ(status(), VIRTIO_NET_S_LINK_UP | VIRTIO_NET_S_ANNOUNCE);
+	CU_ASSERT(cc(&c.r, VIRTIO_PCI_COMMON_CFGGENERATION, 1) != generation);
+	CU_EQ(rig_status(&c.r), RUNNING);
+	rig_down(&c.r);
+}
+BOTH(a_back_end_changes_nothing_that_is_the_pods)
+
 /* ---- receive offloads ---------------------------------------------------------------------- */
 
 static uint8_t offloads(uint64_t bits)
@@ -387,7 +409,9 @@ CU_MAIN("virtio/net",
 	    more_modes_where_the_port_enforces_them),
 	ROW("A-CV-12 VLANs come and go, where the port enforces them", vlans_come_and_go),
 	ROW("A-CV-07,08 the MAC table is what was set", the_mac_table_is_what_was_set),
-	ROW("A-CV-13 a new back-end is announced to", a_new_back_end_is_announced_to),
+	ROW("B-BR-04, B-CF-05 a back-end changes nothing that is the pod's",
+	    a_back_end_changes_nothing_that_is_the_pods),
+	ROW("A-CV-13, B-RR-02 a new back-end is announced to", a_new_back_end_is_announced_to),
 	ROW("A-CV-23 offloads go on and off", offloads_go_on_and_off),
 	{ "A-CV-23 offloads take the feature and something to switch",
 	  offloads_take_the_feature_and_something_to_switch },

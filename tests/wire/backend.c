@@ -261,6 +261,7 @@ static struct backend_rule note(struct backend *b, struct backend_msg *m, int *f
 		if (!fstat(fds[i], &st)) {
 			m->files[i].dev = st.st_dev;
 			m->files[i].ino = st.st_ino;
+			m->files[i].access = fcntl(fds[i], F_GETFL) & O_ACCMODE;
 		}
 	}
 	if (m->h.request < VU_REQUESTS)

@@ -69,7 +69,7 @@ struct backend_msg {
 	unsigned fds_n;
 	unsigned fds_late;	/* that came after the first byte */
 	uint64_t at_us;
-	struct { dev_t dev; ino_t ino; } files[VU_FDS_MAX];
+	struct { dev_t dev; ino_t ino; int access; } files[VU_FDS_MAX];
 };
 
 struct backend;

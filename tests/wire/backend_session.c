@@ -113,11 +113,16 @@ void sess_serve(struct sess *r)
 	make_vhost(r);
 }
 
-void sess_allow_notifier(struct sess *r)
+void sess_remake(struct sess *r)
 {
 	vhost_free(r->v);
-	r->cfg.notifier = true;
 	make_vhost(r);
+}
+
+void sess_allow_notifier(struct sess *r)
+{
+	r->cfg.notifier = true;
+	sess_remake(r);
 }
 
 void sess_init(struct sess *r, const struct backend_config *cfg)
@@ -162,7 +167,8 @@ void sess_free(struct sess *r)
 	}
 	munmap(r->mem, SESS_MEMORY);
 	close(r->mem_fd);
-	backend_stop(r->b);
+	if (r->b)
+		backend_stop(r->b);
 	unlink(r->cfg.socket);
 	rmdir(r->dir);
 }

@@ -69,6 +69,7 @@ void sess_free(struct sess *r);
 void sess_serve(struct sess *r);
 
 void sess_allow_notifier(struct sess *r);	/* before sess_open(), too */
+void sess_remake(struct sess *r);		/* likewise, with another cfg */
 
 int  sess_open(struct sess *r);		/* and lends the memory */
 void sess_close(struct sess *r);
