@@ -61,8 +61,7 @@ flowed "no packets"
 note "$SENT packets out and $GOT in, of which podpci touched none"
 
 step "The back-end is killed (kill -9) and started again; the application is not told"
-kill -KILL "${PID[be]}"
-wait "${PID[be]}" 2>/dev/null
+{ kill -KILL "${PID[be]}"; wait "${PID[be]}"; } 2>/dev/null
 sleep 0.3
 ask pod 'show port info 0' 'Link status' | quote
 echo_rates 1

@@ -68,8 +68,7 @@ note "$SENT packets out and $GOT in; from one pod's memory into the other's with
 sw fdb show | quote
 
 step "The switch is killed (kill -9) and started again; the applications are not told"
-kill -KILL "${PID[switch]}"
-wait "${PID[switch]}" 2>/dev/null
+{ kill -KILL "${PID[switch]}"; wait "${PID[switch]}"; } 2>/dev/null
 sleep 0.3
 ask pod1 'show port info 0' 'Link status' | quote
 switch_up
@@ -86,6 +85,7 @@ say pod2 stop
 await pod2 '^Done' 5 || die "pod2 does not stop"
 say pod2 'set fwd icmpecho'
 say pod2 start
+await pod2 'icmpecho packet forwarding' 5 || die "pod2 does not start again"
 ip -brief address show $UPLINK | quote
 ping -c 5 -i 0.3 -W 2 $NET.2 >"$W/ping" || { quote <"$W/ping"; die "pod2 does not answer"; }
 quote <"$W/ping"
