@@ -20,9 +20,10 @@
 #define CLOCK_ROUNDS 16			/* idle rounds between looks at the clock */
 #define SPIN_US_DEFAULT 100
 #define GRACE_NAP_NS 20000
-/* A port with so many empty looks is, beside busy ones, looked at in one of so many rounds. */
+/* A port with so many empty looks is, beside busy ones, looked at once in so long. */
 #define QUIET_LOOKS 64
-#define QUIET_EVERY 4
+#define QUIET_NS 50000
+#define BUSY_ROUNDS 16			/* between two bursts of a port that is busy */
 
 struct job {
 	int (*run)(struct workers *w, unsigned worker, struct job *j);
@@ -53,11 +54,11 @@ struct worker {
 	uint64_t now_ns, looked_ns, ticked_ns, worked_ns;
 	struct own {
 		unsigned id, empty;		/* looks in a row that found nothing */
+		uint64_t looked_ns;
 		struct port *p;
 		struct lane *lane;
 	} own[L2_PORTS_MAX];
-	unsigned turn;				/* rounds, for who is looked at in which */
-	bool busy;				/* the last one found something */
+	unsigned busy;				/* rounds from the last frame on, backwards */
 	struct worker_stats stats;
 	struct nudge nudge;
 	pthread_t thread;
@@ -158,12 +159,13 @@ static unsigned poll_port(struct worker *k, struct own *o)
 	for (unsigned q = 0; q < queues; q++)
 		got += forward_poll(k->fw, o->id, o->p, q, k->now_ns);
 	o->empty = got ? 0 : o->empty + 1;
+	o->looked_ns = k->now_ns;
 	return got;
 }
 
-static bool is_passed_over(const struct worker *k, unsigned i)
+static bool is_passed_over(const struct worker *k, const struct own *o)
 {
-	return k->busy && k->own[i].empty >= QUIET_LOOKS && (k->turn + i) % QUIET_EVERY;
+	return k->busy && o->empty >= QUIET_LOOKS && k->now_ns - o->looked_ns < QUIET_NS;
 }
 
 /* How many frames came from all ports together. */
@@ -173,7 +175,7 @@ static unsigned poll_ports(struct worker *k)
 
 	for (unsigned i = 0; i < k->n; i++) {
 		struct own *o = &k->own[i];
-		unsigned got = is_passed_over(k, i) ? 0 : poll_port(k, o);
+		unsigned got = is_passed_over(k, o) ? 0 : poll_port(k, o);
 
 		if (o->lane)
 			got += o->lane->ops->poll(o->lane);
@@ -182,8 +184,7 @@ static unsigned poll_ports(struct worker *k)
 		all += got;
 		todo_add(k, o->id);	/* its buffers are back */
 	}
-	k->turn++;
-	k->busy = all;
+	k->busy = all ? BUSY_ROUNDS : k->busy - !!k->busy;
 	if (all)
 		sort_touched(k);
 	return all;

@@ -16,8 +16,8 @@ PARTS='tests/bench/pods tests/bench/coretrip tests/bench/switch_idle bin/podpci-
 . "$(dirname "$0")/turns.sh"
 
 TURN_US=25000
-PORTS=62
-MACS=10000
+PORTS=${PORTS:-62}
+MACS=${MACS:-10000}
 
 more_ports() {	# as commands of a configuration file
 	for ((i = 0; i < PORTS; i++)); do
@@ -100,21 +100,29 @@ at_rest() {
 	stop rest
 }
 
-ROUNDS=${ROUNDS:-$(times 8)}
+generation() {	# KIND NUMBER: new pods, for the luck of where their memory lies
+	local s order=("${SWITCHES[@]}")
+	[ $(($2 % 2)) = 1 ] || order=("${SWITCHES[1]}" "${SWITCHES[0]}")
+	for s in "${order[@]}"; do
+		pods_up "$s" "$1"
+	done
+	for ((r = 0; r < ROUNDS; r++)); do
+		round "ports-$1" "$2.$r" "go 128 $TURN_US 64"
+	done
+	printf . >&2
+	for s in "${SWITCHES[@]}"; do
+		peer_end "pods-$s"
+	done
+}
+
+ROUNDS=${ROUNDS:-$(times 5)} GENERATIONS=${GENERATIONS:-$(times 4)}
 machine_up
 at_rest || { log rest; exit 1; }
 switch_up two two_up || exit 1
 switch_up many many_up || { log many; exit 1; }
 for kind in ${KINDS:-split packed}; do
-	for s in "${SWITCHES[@]}"; do
-		pods_up "$s" "$kind"
-	done
-	for ((r = 0; r < ROUNDS; r++)); do
-		round "ports-$kind" "$r" "go 128 $TURN_US 64"
-	done
-	printf . >&2
-	for s in "${SWITCHES[@]}"; do
-		peer_end "pods-$s"
+	for ((g = 1; g <= GENERATIONS; g++)); do
+		generation "$kind" $g
 	done
 done
 report scale.awk
