@@ -100,12 +100,13 @@ static int net_text(const ProtobufCMessage *m, char *text, size_t size, struct e
 	for (unsigned i = 0; i < d->n_fields && n < size; i++) {
 		const ProtobufCFieldDescriptor *f = &d->fields[i];
 		const void *at = (const char *)m + f->offset;
-		const char *sep = n ? "," : "", *s = *(char *const *)at;
+		const char *sep = n ? "," : "", *s;
 		char name[32];
 
 		for (size_t c = 0; c <= strlen(f->name) && c < sizeof(name); c++)
 			name[c] = f->name[c] == '_' ? '-' : f->name[c];
 		if (f->type == PROTOBUF_C_TYPE_STRING) {
+			s = *(char *const *)at;
 			if (s && strchr(s, ','))
 				return err_set(e, -EINVAL, "%s: must not hold a comma", name);
 			if (s)

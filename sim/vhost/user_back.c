@@ -210,6 +210,7 @@ static int judge(struct vhost_user *u, const struct ask *a)
 	if (a->h.size != r->size || a->fds_n > r->fds_max)
 		return -EINVAL;
 	log_debug(u->t.cfg->id, "<- %s, %u bytes, %u fds", r->name, a->h.size, a->fds_n);
+	user_tell(u, false, 0, r->name, NULL, 0, false);	/* its contents go untold */
 	return r->serve(u, a);
 }
 
