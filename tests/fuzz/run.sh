@@ -13,7 +13,8 @@ B=${B:-build/fuzz}
 export B
 
 named() {	# NAME
-	echo "$(sed -n "s/^$1	//p" tests/fuzz/rows.txt) ($1)"
+	what=$(sed -n "s/^$1	//p" tests/fuzz/rows.txt)
+	echo "${what:-no input breaks it} ($1)"
 }
 
 one() {	# NAME
