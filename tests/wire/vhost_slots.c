@@ -228,6 +228,43 @@ static void a_refused_slot_is_rolled_back_and_the_session_lives(void)
 	stop(&s);
 }
 
+static void a_ring_that_does_not_go_on_after_a_pause_ends_the_session(void)
+{
+	struct sess s;
+
+	start(&s, 509);
+	CU_EQ(map_at(&s, 0, 3), 0);
+	CU_EQ(changed(&s), 0);
+	BACKEND_RULES(s.b, { VU_SET_VRING_KICK, 4, BACKEND_NACK, 1 });
+	unmap_at(&s, 1, 1);
+	CU_EQ(changed(&s), 0);
+	CU_ASSERT(!sess_do(&s, s.up));
+	/* Not left half running: the next session has both. */
+	CU_ASSERT(sess_wait_link(&s, true, 2000));
+	CU_EQ(backend_count(s.b, VU_SET_VRING_KICK), 6);
+	CU_EQ(s.failures, 0);
+	stop(&s);
+}
+
+static void a_refusal_from_before_is_not_taken_for_one_of_the_memory(void)
+{
+	struct backend_config cfg = sess_decent(false);
+	struct sess s;
+
+	cfg.protocol |= BIT(VU_PROTOCOL_CONFIGURE_MEM_SLOTS);
+	cfg.protocol &= ~BIT(VU_PROTOCOL_STATUS);
+	cfg.slots = 32;
+	sess_init(&s, &cfg);
+	CU_EQ(sess_open(&s), 0);
+	BACKEND_RULES(s.b, { VU_SET_FEATURES, 1, BACKEND_NACK, 1 });
+	CU_EQ(sess_start(&s, 2, false), -EREMOTEIO);
+	sess_stop(&s);
+	CU_EQ(sess_start(&s, 2, false), 0);
+	CU_EQ(backend_count(s.b, VU_ADD_MEM_REG), 1);
+	CU_ASSERT(sees(&s, ""));
+	sess_free(&s);
+}
+
 static void memory_a_backend_will_not_give_back_is_cut_off(void)
 {
 	struct sess s;
@@ -345,6 +382,10 @@ CU_MAIN("wire/vhost_slots",
 	  a_range_mapped_anew_is_removed_before_it_is_added },
 	{ "B-MM-17 a refused slot is rolled back and the session lives",
 	  a_refused_slot_is_rolled_back_and_the_session_lives },
+	{ "B-RA-03, B-MM-16 a ring that does not go on after a pause ends the session",
+	  a_ring_that_does_not_go_on_after_a_pause_ends_the_session },
+	{ "B-RA-03, B-MM-17 a refusal from before is not taken for one of the memory",
+	  a_refusal_from_before_is_not_taken_for_one_of_the_memory },
 	{ "B-MM-12 memory a back-end will not give back is cut off",
 	  memory_a_backend_will_not_give_back_is_cut_off },
 	{ "B-MM-07,13 more regions than a table has go by slots",
