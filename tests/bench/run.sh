@@ -8,6 +8,7 @@ usage() {
 		  device   the simulated device beside DPDK's virtio-user, and what a register costs
 		  switch   pod to pod: podpci-switch, OVS-DPDK and testpmd, and memif beside them
 		  scale    a packet's cost with many ports and addresses; memory and CPU at rest
+		  instructions  of a packet from ring to ring
 		  uplink   from one TAP to many pods, beside a read and a copy a frame
 
 		  --quick       a fifth of the rounds: half a minute a piece
@@ -53,7 +54,7 @@ while [ $# -gt 0 ]; do
 	esac
 	shift
 done
-[ ${#pieces[@]} -gt 0 ] || pieces=(device switch scale uplink)
+[ ${#pieces[@]} -gt 0 ] || pieces=(device switch instructions scale uplink)
 [ -z "$json$raw" ] || mkdir -p ${json:+"$json"} ${raw:+"$raw"} || exit 1
 
 failed=0
