@@ -165,6 +165,9 @@ demo:					## two containers on podpci's switch; or BACKEND=dpdk
 	$(Q)$(MAKE) --no-print-directory B='$(B)' all
 	$(Q)B='$(B)' BACKEND='$(BACKEND)' exec deploy/demo.sh $(ARGS)
 
+bench-cni: all $(B)/tests/bench/cni_spawn	## what attaching costs, beside the plugin `bridge'
+	$(Q)B='$(B)' exec tests/bench/cni.sh
+
 setup:					## packages and hugepages for check, bench and demo (root)
 	$(Q)deploy/setup.sh
 
@@ -206,7 +209,7 @@ clean:					## remove $(B)/
 
 help:					## this list
 	$(Q)echo 'make TARGET [V=1] [CC=gcc|clang] [SAN=address,undefined|thread] [B=builddir]'
-	$(Q)sed -n 's/^\([a-z0-9]*\):[^#]*##/\1/p' Makefile | awk '{ n = $$1; $$1 = ""; \
+	$(Q)sed -n 's/^\([a-z0-9-]*\):[^#]*##/\1/p' Makefile | awk '{ n = $$1; $$1 = ""; \
 		printf "  %-12s%s\n", n, $$0 }'
 
 # ---- rules ------------------------------------------------------------------------------------
@@ -325,7 +328,8 @@ $(foreach p,$(WIRE),$(eval $(call test_program,$(p:$(B)/%=%),test \
 $(eval $(call test_program,tests/world/world,$(may_app),, \
 	$(call objects,$(filter-out %/world.c,$(wildcard tests/world/*.c)))))
 $(foreach p,$(SHIM),$(eval $(call test_program,$(p:$(B)/%=%),test $(may_app),)))
-$(foreach p,$(FUZZ),$(eval $(call test_program,$(p:$(B)/%=%),test $(may_host) \
+$(foreach p,$(FUZZ),$(eval $(call test_program,$(p:$(B)/%=%),test \
+	$(if $(filter cni,$(call folder_of,$(p))),$(may_cni),$(may_host)) \
 	$(if $(filter insn,$(notdir $(p))),shim),-fsanitize=fuzzer, \
 	$(if $(filter virtio,$(call folder_of,$(p))),$(call objects,$(FAKE_SRC))))))
 # A bench of the switch links the back-end; the others are DPDK programs.

@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # smoke.sh - every fuzzer, some seconds from a fixed seed; `make fuzz` runs as long as it is told.
-# The tests' names are in rows.txt: "C-MS-05, C-DS-01, C-DP-01, C-OF-04, C-PR-06".
+# The tests' names are in rows.txt: "C-MS-05, C-DS-01, C-DP-01, C-OF-04, C-PR-06",
+# "D-SE-20".
 
 cd "$(dirname "$0")/../.." || exit 1
 B=${B:-build}/fuzz
