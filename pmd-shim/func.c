@@ -28,6 +28,14 @@ static struct claim {
 	struct lock asking;		/* one request at a time */
 } claims[FUNCS_MAX];
 
+/* Entries are written once, so they are read without the lock. */
+static struct {
+	struct lock lock;
+	unsigned n;
+	struct ioapi_func *f[FUNCS_MAX];
+	enum ioapi_door door[FUNCS_MAX];
+} numbers;
+
 static unsigned joined;			/* how many are: 0 allows a short cut */
 
 static struct claim *find(const struct ioapi_func *f)
@@ -340,6 +348,8 @@ void func_child(bool orphaned)
 		if (!orphaned)
 			claims[i] = (struct claim){ .lock_fd = -1 };
 	}
+	if (!orphaned)
+		numbers.n = 0;		/* its bus is made anew */
 }
 
 enum ioapi_door func_door(const struct ioapi_func *f)
@@ -350,19 +360,64 @@ enum ioapi_door func_door(const struct ioapi_func *f)
 	return ioapi_bus_door(shim_bus(), ident.bdf);
 }
 
-struct ioapi_func *func_of_uio(unsigned n)
+/* ---- numbers ------------------------------------------------------------------------------- */
+
+/* Gives a number to whatever has come since; none where this thread is at it already. */
+static unsigned number_all(void)
 {
 	struct ioapi_bus *bus = shim_bus();
 	struct ioapi_func *f;
-	unsigned seen = 0;
+	unsigned n, k;
 
-	for (unsigned i = 0; bus && (f = ioapi_bus_func(bus, i)); i++) {
-		enum ioapi_door door = func_door(f);
-
-		if (door != IOAPI_DOOR_UIO && door != IOAPI_DOOR_IGB_UIO)
+	if (!bus || lock_take(&numbers.lock))
+		return __atomic_load_n(&numbers.n, __ATOMIC_ACQUIRE);
+	n = numbers.n;
+	for (unsigned i = 0; n < FUNCS_MAX && (f = ioapi_bus_func(bus, i)); i++) {
+		for (k = 0; k < n && numbers.f[k] != f; k++)
+			;
+		if (k < n)
 			continue;
-		if (seen++ == n)
-			return f;
+		numbers.f[n] = f;
+		numbers.door[n] = func_door(f);
+		__atomic_store_n(&numbers.n, ++n, __ATOMIC_RELEASE);
+	}
+	lock_drop(&numbers.lock);
+	return n;
+}
+
+unsigned func_number(const struct ioapi_func *f)
+{
+	unsigned n = number_all();
+
+	for (unsigned i = 0; i < n; i++)
+		if (numbers.f[i] == f)
+			return i + 1;
+	return 0;
+}
+
+/* One that was taken off keeps its number and is not there. */
+static struct ioapi_func *still_there(struct ioapi_func *f)
+{
+	struct ioapi_ident ident;
+
+	ioapi_ident(f, &ident);
+	return ioapi_bus_find(shim_bus(), ident.bdf) == f ? f : NULL;
+}
+
+struct ioapi_func *func_numbered(unsigned num)
+{
+	return num && num <= number_all() ? still_there(numbers.f[num - 1]) : NULL;
+}
+
+struct ioapi_func *func_of_uio(unsigned n)
+{
+	unsigned known = number_all();
+
+	for (unsigned i = 0; i < known; i++) {
+		if (numbers.door[i] != IOAPI_DOOR_UIO && numbers.door[i] != IOAPI_DOOR_IGB_UIO)
+			continue;
+		if (!n--)
+			return still_there(numbers.f[i]);
 	}
 	return NULL;
 }

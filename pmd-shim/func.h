@@ -61,6 +61,13 @@ void func_child(bool orphaned);
 
 enum ioapi_door func_door(const struct ioapi_func *f);
 
+/*
+ * Numbers for names: 1 and up in BDF order, as sysfs has them; those that are plugged in later
+ * follow, and a number is not given twice. 0, NULL: no such function, or no more.
+ */
+unsigned func_number(const struct ioapi_func *f);
+struct ioapi_func *func_numbered(unsigned num);
+
 /* The n-th function that hangs on a UIO driver, as /dev/uioN has it; NULL if there is none. */
 struct ioapi_func *func_of_uio(unsigned n);
 

@@ -316,12 +316,8 @@ void vfio_device_gone(struct vfio_device *dev)
 
 static struct ioapi_func *func_of(unsigned num)
 {
-	struct ioapi_bus *bus = shim_bus();
+	struct ioapi_func *f = num <= VFIO_GROUPS_MAX ? func_numbered(num) : NULL;
 
-	struct ioapi_func *f = NULL;
-
-	if (bus && num && num <= VFIO_GROUPS_MAX)
-		f = ioapi_bus_func(bus, num - 1);
 	return f && func_door(f) == IOAPI_DOOR_VFIO ? f : NULL;
 }
 

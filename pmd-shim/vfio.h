@@ -3,8 +3,8 @@
  * vfio.h - the VFIO door: container, group and device files as Linux 6.x answers for a PCI
  * function bound to vfio-pci behind a type 1 IOMMU, alone in its group.
  *
- * Group N is the function with index N - 1 on the bus, if it hangs on vfio-pci. A group is opened
- * once in all processes that see the same sysfs (func.h).
+ * Group N is the function with that number (func.h), if it hangs on vfio-pci. A group is opened
+ * once in all processes that see the same sysfs.
  */
 #ifndef PMD_SHIM_VFIO_H
 #define PMD_SHIM_VFIO_H

@@ -144,17 +144,6 @@ bool vfio_device_is_open(const struct vfio_device *dev)
 	return dev->open;
 }
 
-static unsigned number_of(const struct ioapi_func *f)
-{
-	struct ioapi_bus *bus = shim_bus_open();
-	struct ioapi_func *at;
-	unsigned i = 0;
-
-	while (bus && (at = ioapi_bus_func(bus, i)) && at != f)
-		i++;
-	return i + 1;
-}
-
 /* fd -1: a new descriptor. */
 static int open_as(struct vfio_device *dev, struct ioapi_domain *d, int fd)
 {
@@ -164,7 +153,8 @@ static int open_as(struct vfio_device *dev, struct ioapi_domain *d, int fd)
 	if (rc < 0)
 		return rc;
 	dev->open = true;
-	rc = fd < 0 ? fdtab_open_numbered(&dev->o, number_of(dev->f)) : fdtab_adopt_fd(&dev->o, fd);
+	rc = fd < 0 ? fdtab_open_numbered(&dev->o, func_number(dev->f))
+		    : fdtab_adopt_fd(&dev->o, fd);
 	if (rc < 0 && !was_open) {
 		func_close(dev->f);
 		dev->open = false;

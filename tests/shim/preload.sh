@@ -25,6 +25,8 @@ nets
 for p in vfio fds signals hugepages guest; do
 	[ -x "$B/tests/shim/$p" ] && run -- "$B/tests/shim/$p"
 done
+mkdir "$T/ctl"
+PODPCI=$B/bin/podpci SHIM_CTL=$T/ctl run --option "ctl=$T/ctl" -- "$B/tests/shim/plug"
 nets mode=transitional,door=uio door=sysfs
 run -- "$B/tests/shim/doors"
 nets
