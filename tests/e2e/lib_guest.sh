@@ -56,7 +56,7 @@ guest() {
 		-numa node,memdev=mem -chardev "socket,id=sock,path=$1" \
 		-netdev vhost-user,id=net,chardev=sock \
 		-device "virtio-net-pci,netdev=net,vectors=0,romfile=,mac=$2${4:+,$4}"
-	until_true 40 log_has vm "guest is up: $2" && return
+	until_true 60 log_has vm "guest is up: $2" && return
 	log vm | tail -n 20
 	return 1
 }

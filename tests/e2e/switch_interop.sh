@@ -156,11 +156,11 @@ nothing_was_refused() {
 }
 
 check "the switch starts, with an uplink" switch_up || { log switch; finish; }
+check "a virtual machine in QEMU" virtual_machine	# first: it boots before others poll
+vm=$?
 check "stock virtio-user in nine forms" virtio_users single 0 1 "${SINGLE[@]}" || finish
 check "stock virtio-user with two queues" virtio_users multi 0 2 "${MULTI[@]}" || finish
 check "stock net_virtio on five simulated devices" pods || finish
-check "a virtual machine in QEMU" virtual_machine
-vm=$?
 check "all are on one switch at once" all_ports_are_up
 check "with the rings they asked for" rings_are_what_was_asked_for
 neighbours
