@@ -186,5 +186,6 @@ check "the switch is killed while ADD asks it" switch_killed_under_add
 check "... and nothing is left" nothing_left
 check "a reboot with pods is cleared by GC" reboot
 check "... and nothing is left" nothing_left
-check "the hugepages are back" until_true 5 eval "[ \$(free_pages) -ge $before ]"
+# The pool is the whole machine's: others' tests may hold some for a while.
+check "the hugepages are back" until_true 60 eval "[ \$(free_pages) -ge $before ]"
 finish

@@ -64,5 +64,6 @@ for ((i = 0; i < PODS; i++)); do
 	ip netns del "pod$i"
 done
 check "nothing is left" nothing_left
-check "the hugepages are back" until_true 5 eval "[ \$(free_pages) -ge $before ]"
+# The pool is the whole machine's: others' tests may hold some for a while.
+check "the hugepages are back" until_true 60 eval "[ \$(free_pages) -ge $before ]"
 finish

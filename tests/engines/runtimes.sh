@@ -22,7 +22,8 @@ pod_up() {	# RUNTIME ROLE
 }
 
 without_attachment() {	# RUNTIME: starts as if there were no hook
-	ip netns add plain && bundle plain sh -c 'ls -d /sys/bus/pci/podpci; id -u' || return
+	ip netns add plain &&
+		bundle plain sh -c 'exec 2>&1; ls -d /sys/bus/pci/podpci; id -u' || return
 	"$1" --root "$T/$1" run -b "$T/plain.bundle" plain >"$T/plain.log" 2>&1
 	local rc=$?
 	ip netns del plain
