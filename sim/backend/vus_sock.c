@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "sim/backend/closer.h"
 #include "sim/backend/vus.h"
 
 #define FLAGS_KNOWN (VU_VERSION_MASK | VU_REPLY | VU_NEED_REPLY)
@@ -67,6 +68,8 @@ void vus_close_foreign(struct vus *v, int fd)
 {
 	struct stamp began = stamp();
 
+	if (closer_wanted(fd) && closer_take(fd))
+		return;
 	close(fd);
 	note_delay(v, began);
 }

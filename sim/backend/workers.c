@@ -10,6 +10,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "sim/backend/closer.h"
 #include "sim/backend/nudge.h"
 #include "sim/backend/poller.h"
 #include "sim/backend/workers.h"
@@ -304,6 +305,7 @@ static void *worker_main(void *arg)
 	(void)nudge_start(&k->nudge);
 	if (k->w->begin && k->w->begin())
 		abort();		/* never with rights it was told to give up */
+	closer_start();
 	k->now_ns = clock_ns();
 	while (!atomic_load_explicit(&k->stop, memory_order_relaxed))
 		round_once(k, &idle);

@@ -1,9 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // switch_hostile.c - a whole switch, one pod that wants it to stand still, and two neighbours.
-#include <sys/eventfd.h>
+#include <linux/fuse.h>
 #include <netinet/in.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 
 #include "tests/wire/switch_rig.h"
 
@@ -142,6 +147,97 @@ static void a_socket_that_lingers_stops_nobody(void)
 		close(listener);
 		rig_down(&r);
 	}
+}
+
+/* ---- a file system of the pod's own ---------------------------------------------------------- */
+
+/* One file, and whoever closes it waits: FLUSH is never answered. */
+struct fuse_file {
+	char path[64];
+	int  dev;
+	atomic_uint flushes;
+	pthread_t thread;
+};
+
+static void fuse_answer(int dev, uint64_t unique, int error, const void *data, size_t n)
+{
+	struct fuse_out_header h = { (uint32_t)(sizeof(h) + n), error, unique };
+	struct iovec iov[2] = { { &h, sizeof(h) }, { (void *)(uintptr_t)data, n } };
+
+	(void)!writev(dev, iov, 2);
+}
+
+static void *fuse_serve(void *arg)
+{
+	static char buf[1 << 16] __attribute__((aligned(8)));
+	const struct fuse_in_header *in = (const void *)buf;
+	struct fuse_init_out init = { .major = FUSE_KERNEL_VERSION,
+				      .minor = FUSE_KERNEL_MINOR_VERSION, .max_write = 4096 };
+	struct fuse_attr_out attr = { .attr = { .ino = 1, .mode = S_IFREG | 0666, .nlink = 1 } };
+	struct fuse_open_out open_out = { .fh = 1 };
+	struct fuse_file *f = arg;
+
+	while (read(f->dev, buf, sizeof(buf)) >= (ssize_t)sizeof(*in)) {
+		if (in->opcode == FUSE_INIT)
+			fuse_answer(f->dev, in->unique, 0, &init, sizeof(init));
+		else if (in->opcode == FUSE_GETATTR)
+			fuse_answer(f->dev, in->unique, 0, &attr, sizeof(attr));
+		else if (in->opcode == FUSE_OPEN)
+			fuse_answer(f->dev, in->unique, 0, &open_out, sizeof(open_out));
+		else if (in->opcode == FUSE_FLUSH)
+			atomic_fetch_add(&f->flushes, 1);
+		else if (in->opcode != FUSE_RELEASE)
+			fuse_answer(f->dev, in->unique, -ENOSYS, NULL, 0);
+	}
+	return NULL;
+}
+
+/* The open file, or -1: not on this machine. */
+static int fuse_up(struct fuse_file *f)
+{
+	char options[128];
+	int fd;
+
+	snprintf(f->path, sizeof(f->path), "/tmp/switch-fuse-%d", (int)getpid());
+	f->dev = open("/dev/fuse", O_RDWR | O_CLOEXEC);
+	fd = open(f->path, O_CREAT | O_RDWR, 0600);
+	close(fd);
+	snprintf(options, sizeof(options), "fd=%d,rootmode=100666,user_id=0,group_id=0", f->dev);
+	if (f->dev < 0 || unshare(CLONE_NEWNS) < 0 ||
+	    mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+	    mount("fuse", f->path, "fuse", MS_NOSUID | MS_NODEV, options) < 0)
+		return -1;
+	CU_EQ(pthread_create(&f->thread, NULL, fuse_serve, f), 0);
+	return open(f->path, O_RDWR | O_CLOEXEC);
+}
+
+static void a_file_system_that_does_not_answer_stops_nobody(void)
+{
+	static struct fuse_file f;
+	uint64_t v = 0;
+	struct rig r;
+	int fd = fuse_up(&f);
+
+	if (fd < 0) {
+		printf("no FUSE here ");
+		unlink(f.path);
+		return;
+	}
+	switch_up(&r);
+	CU_EQ(neighbours_talk(&r, 100), 100);
+	peer_send(&r.pod[0].p, VU_SET_FEATURES, VU_VERSION, &v, 8, &fd, 1);
+	goes_away(&r, "p0");
+	CU_EQ(neighbours_talk(&r, 1000), 1000);
+	for (unsigned ms = 0; ms < 1000 && !atomic_load(&f.flushes); ms++)
+		nap_ms(1);
+	CU_EQ(atomic_load(&f.flushes), 1);	/* somebody waits, and not the switch */
+	CU_EQ(umount2(f.path, MNT_FORCE), -1);	/* busy, but the waiting ends */
+	CU_EQ(umount2(f.path, MNT_DETACH), 0);
+	close(fd);
+	pthread_join(f.thread, NULL);
+	close(f.dev);
+	unlink(f.path);
+	rig_down(&r);
 }
 
 /* A gigabyte without a page behind it, lent to a switch that registers memory for its uplink. */
@@ -323,6 +419,7 @@ static void what_comes_back_is_not_sent_again(void)
 CU_MAIN("switch/hostile",
 	TC("C-RG-11, C-DS-20", an_eventfd_that_waits_stops_nobody),
 	TC("C-MS-10, C-MM-15", a_socket_that_lingers_stops_nobody),
+	TC("C-MM-15, C-MS-10", a_file_system_that_does_not_answer_stops_nobody),
 	TC("C-SW-07", an_announcement_moves_no_address_that_is_not_its_senders),
 	TC("C-MM-10, C-RG-13, C-SW-11", memory_is_taken_away_from_under_frames_in_flight),
 	TC("C-MM-16", memory_that_is_only_promised_is_not_pinned),
