@@ -330,10 +330,19 @@ static void ports_come_and_go_while_others_keep_their_frames(void)
 	rig_down(&r);
 }
 
+static uint64_t now_us(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+}
+
 static void a_silent_port_beside_a_busy_one_costs_few_looks_and_is_still_heard(void)
 {
 	struct ball *busy, *silent, *sink, *other;
-	unsigned from, looks;
+	uint64_t begin, us;
+	unsigned looks;
 	struct rig r;
 
 	rig_up(&r, 1, WORKERS_POLL);
@@ -343,11 +352,12 @@ static void a_silent_port_beside_a_busy_one_costs_few_looks_and_is_still_heard(v
 	other = join(&r, 4, 3, 0);
 	ball_kick(busy, 1u << 31);
 	CU_ASSERT_TRUE(wait_for(&busy->looks, 2000));
+	begin = now_us();
 	looks = atomic_load(&silent->looks);
-	from = atomic_load(&busy->looks);
-	CU_ASSERT_TRUE(wait_for(&busy->looks, from + 8000));
+	CU_ASSERT_TRUE(wait_for(&busy->looks, atomic_load(&busy->looks) + 8000));
 	looks = atomic_load(&silent->looks) - looks;
-	CU_ASSERT(looks > 0 && looks < (atomic_load(&busy->looks) - from) / 2);
+	us = now_us() - begin;
+	CU_ASSERT(looks > 0 && looks <= us / 50 + 2);	/* however long a round takes */
 	ball_kick(silent, 1);
 	CU_ASSERT_TRUE(wait_for(&other->got, 1));
 	CU_ASSERT(atomic_load(&busy->to_send) > 0 && atomic_load(&sink->got) > 0);
