@@ -387,6 +387,17 @@ int apply_check(const struct plan *p, struct world *w, struct err *e)
 	return rc;
 }
 
+int apply_port(const struct plan *p, struct world *w, struct err *e)
+{
+	for (unsigned i = 0; i < p->n; i++) {
+		int rc = p->step[i].op == OP_SWITCH ? switch_do(&p->step[i], w, e) : -EEXIST;
+
+		if (rc != -EEXIST)
+			return rc;
+	}
+	return 0;
+}
+
 /* ---- a container --------------------------------------------------------------------------- */
 
 static void child(const struct plan *p, struct world *w, int to)

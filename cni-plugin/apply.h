@@ -44,6 +44,8 @@ int apply_do(const struct plan *p, struct world *w, struct err *e);
 int apply_undo(const struct plan *p, struct world *w, struct err *e);
 /* Looks whether what was done still stands; changes nothing. */
 int apply_check(const struct plan *p, struct world *w, struct err *e);
+/* Only the step that asks the node's switch for a port; one that is there is fine. */
+int apply_port(const struct plan *p, struct world *w, struct err *e);
 /*
  * A plan to inject, in a child process that alone enters the container's namespace. All of it
  * lives there and dies with it.

@@ -20,7 +20,7 @@
 #define STDIN_WAIT_MS 10000
 
 static const char usage[] =
-	"Usage: podpci-cni [--dry-run|--help|--version]\n"
+	"Usage: podpci-cni [--dry-run|--restore|--help|--version]\n"
 	"\n"
 	"A CNI plugin (0.3.0 to 1.1.0): gives a pod a simulated virtio-net PCI device and its\n"
 	"port of the node's vhost-user switch. A container runtime runs it with CNI_COMMAND (ADD,\n"
@@ -28,6 +28,7 @@ static const char usage[] =
 	"configuration on stdin. podpci-hook shows the device to the pod's containers.\n"
 	"\n"
 	"  --dry-run  print the steps ADD would take and take none\n"
+	"  --restore  give a switch that was started anew the ports of all pods; no stdin\n"
 	"\n"
 	"The node's own settings are in " NODE_FILE " or $PODPCI_NODE; PODPCI_LOG=info or debug\n"
 	"says more on stderr.\n";
@@ -129,6 +130,21 @@ static int call_parse(struct call *c, const char *command, const struct verb *v,
 	return rc ? err_wrap(e, rc, "%s", command) : 0;
 }
 
+static int restore(struct call *c)
+{
+	struct err e = { 0 };
+	int rc = node_load(&c->node, getenv("PODPCI_NODE"), &e);
+
+	if (!rc) {
+		run_log_to(&c->node);
+		run_prepare(&c->node, &stop);
+		rc = run_restore(&c->node, &e);
+	}
+	if (rc)
+		log_error(NULL, "%s", e.msg);
+	return rc ? -1 : 1;
+}
+
 static int options(struct call *c, int argc, char **argv)
 {
 	for (int i = 1; i < argc; i++) {
@@ -140,6 +156,8 @@ static int options(struct call *c, int argc, char **argv)
 			printf("podpci-cni %s\n", PODPCI_VERSION);
 			return 1;
 		}
+		if (!strcmp(argv[i], "--restore"))
+			return restore(c);
 		if (strcmp(argv[i], "--dry-run") && strcmp(argv[i], "-n")) {
 			fprintf(stderr, "podpci-cni: %s: no such option; see --help\n", argv[i]);
 			return -1;

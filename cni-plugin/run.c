@@ -403,3 +403,29 @@ int run_walk(const struct node *node, struct run *r,
 	close(state);
 	return rc ? rc : first;
 }
+
+static int restore_one(const struct recorded *rec, int dir, struct run *r, void *arg,
+		       struct err *e)
+{
+	struct plan *p = rec->ready && rec->same_boot ? malloc(sizeof(*p)) : NULL;
+	struct world w;
+	int rc;
+
+	if (!p)
+		return 0;
+	world_init(&w);
+	w.a = &rec->attach;
+	rc = plan_attach(p, &rec->attach, e);
+	if (!rc)
+		rc = apply_port(p, &w, e);
+	world_free(&w);
+	free(p);
+	return rc;
+}
+
+int run_restore(const struct node *node, struct err *e)
+{
+	struct run r = { .node = node };
+
+	return run_walk(node, &r, restore_one, NULL, e);
+}

@@ -35,6 +35,9 @@ int run_walk(const struct node *node, struct run *r,
 	     int (*visit)(const struct recorded *rec, int dir, struct run *r, void *arg,
 			  struct err *e), void *arg, struct err *e);
 
+/* Gives a switch that was started anew the ports of all attachments. */
+int run_restore(const struct node *node, struct err *e);
+
 /* Prints the plan to attach. */
 int run_dry(struct run *r, struct err *e);
 

@@ -70,6 +70,16 @@ netns_needed() {
 		succeeds DEL "$ALL" CNI_NETNS=
 }
 
+netns_is_one() {	# what is none blocks nobody and is not entered
+	touch "$T/plain"
+	mkfifo "$T/fifo"
+	ln -s /etc/passwd "$T/link"
+	for what in "$T/plain" "$T/fifo" "$T/link" "$T" /dev/null /proc/self/ns/mnt; do
+		fails 4 'CNI_NETNS' ADD "$ALL" CNI_NETNS="$what" || { echo "$what"; return 1; }
+	done
+	clean
+}
+
 cni_args() {
 	fails 4 'CNI_ARGS' ADD "$ALL" CNI_ARGS='FOO=1' &&
 		fails 4 'CNI_ARGS' ADD "$ALL" CNI_ARGS='FOO' &&
@@ -249,6 +259,7 @@ try "D-PR-07 all missing variables are named" missing_variables
 try "D-PR-08, D-PA-07 a container id is a plain name" container_ids
 try "D-PR-09 an interface's name is one the kernel would take, and no path" interface_names
 try "D-PR-10 ADD and CHECK need a network namespace, DEL does not" netns_needed
+try "D-CO-07, D-CO-08 what is no network namespace is not entered" netns_is_one
 try "D-PR-11, D-AD-11 CNI_ARGS are known or may be ignored" cni_args
 try "D-PR-12 delegates are found by absolute paths only" delegates_only_from_absolute_paths
 try "D-PR-13 a result has the version asked for" versions

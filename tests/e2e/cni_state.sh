@@ -188,6 +188,17 @@ check_sees() {
 	succeeds DEL "$IPAM" && clean && [ $rc = 0 ] && fails 100 '' CHECK "$(check_conf)"
 }
 
+a_new_switch_gets_its_ports() {
+	succeeds ADD "$IPAM" || return
+	RESULT=$OUT
+	IF=net2 succeeds ADD "$ALL" || return
+	switch_down KILL
+	switch_up && same ports "$(ports)" 0 && "$CNI" --restore && same ports "$(ports)" 2 &&
+		"$CNI" --restore && succeeds CHECK "$(check_conf)" && succeeds DEL "$IPAM" &&
+		IF=net2 succeeds DEL "$ALL" && clean && "$CNI" --restore
+}
+
+try "a switch that was killed gets the pods' ports again" a_new_switch_gets_its_ports
 try "D-CK-04, D-CK-05, D-CK-07 CHECK after ADD passes, says and changes nothing" check_is_quiet
 try "D-CK-01, D-CK-02, D-CK-06 CHECK sees each thing that is broken" check_sees
 
