@@ -93,6 +93,9 @@ enum ioapi_door { IOAPI_DOOR_VFIO, IOAPI_DOOR_UIO, IOAPI_DOOR_IGB_UIO, IOAPI_DOO
 
 enum ioapi_door ioapi_bus_door(const struct ioapi_bus *bus, const char *bdf);
 
+/* The process ends and leaves the bus as it is: what it has in the file system goes. */
+void ioapi_bus_exit(struct ioapi_bus *bus);
+
 /*
  * To be called once in a forked child: the copy of the bus gives up its threads, sockets and
  * eventfds without a word to any back-end (they belong to the parent), and each later call on

@@ -229,4 +229,6 @@ static __attribute__((destructor)) void at_exit(void)
 
 	for (unsigned i = 0; bus && fdtab_owned() && (f = ioapi_bus_func(bus, i)); i++)
 		shim_stats_write(f);
+	if (bus && fdtab_owned())
+		ioapi_bus_exit(bus);
 }

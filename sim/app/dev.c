@@ -355,6 +355,12 @@ const char *dev_ctl_path(const struct dev_ctl *dc)
 	return dc ? dc->path : "";
 }
 
+void dev_ctl_exit(const struct dev_ctl *dc)
+{
+	if (dc && dc->path[0])
+		sys_call(SYS_unlinkat, AT_FDCWD, dc->path, 0);
+}
+
 void dev_ctl_orphan(struct dev_ctl *dc)
 {
 	if (!dc)

@@ -25,6 +25,8 @@ void dev_ctl_open(struct dev_ctl *c);
 void dev_ctl_close(struct dev_ctl *c);
 /* Where it listens, "" where it does not. */
 const char *dev_ctl_path(const struct dev_ctl *c);
+/* The process ends with devices open: the socket's file goes, nothing else. */
+void dev_ctl_exit(const struct dev_ctl *c);
 void dev_ctl_orphan(struct dev_ctl *c);
 void dev_ctl_free(struct dev_ctl *c);	/* the loop has stopped */
 

@@ -9,7 +9,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -47,6 +49,22 @@ struct sockets {
 	unsigned n;
 };
 
+/* A socket nobody serves is of a process that was killed: cleared away. */
+static bool alive(const char *path)
+{
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), rc = -1;
+
+	if (strlen(path) < sizeof(a.sun_path)) {
+		memcpy(a.sun_path, path, strlen(path) + 1);
+		rc = connect(fd, (struct sockaddr *)&a, sizeof(a));
+		if (rc < 0 && errno == ECONNREFUSED)
+			unlink(path);
+	}
+	close(fd);
+	return rc == 0;
+}
+
 static void add_dir(struct sockets *s, const char *root, const char *dir)
 {
 	char full[512];
@@ -60,7 +78,7 @@ static void add_dir(struct sockets *s, const char *root, const char *dir)
 
 		if (len > tail && !strcmp(e->d_name + len - tail, DEV_SUFFIX) &&
 		    (size_t)snprintf(s->path[s->n], sizeof(s->path[0]), "%s/%s", full,
-				     e->d_name) < sizeof(s->path[0]))
+				     e->d_name) < sizeof(s->path[0]) && alive(s->path[s->n]))
 			s->n++;
 	}
 	if (d)

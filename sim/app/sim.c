@@ -237,6 +237,13 @@ int ioapi_bus_del(struct ioapi_func *f, bool force, struct err *e)
 	return 0;
 }
 
+void ioapi_bus_exit(struct ioapi_bus *bus)
+{
+	const struct sim *s = pci_bus_owner(bus);
+
+	dev_ctl_exit(s->ctl);
+}
+
 void ioapi_bus_watch(struct ioapi_bus *bus,
 		     void (*came)(void *ctx, struct ioapi_func *f, bool came), void *ctx)
 {

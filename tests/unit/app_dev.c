@@ -96,6 +96,9 @@ static void the_socket_is_there_while_a_device_is_open(void)
 	CU_EQ(access(r.socket, F_OK), -1);
 	CU_EQ(ioapi_open(r.f, &r.e), 0);
 	CU_EQ(access(r.socket, F_OK), 0);
+	/* A process that just ends leaves none behind. */
+	ioapi_bus_exit(r.bus);
+	CU_EQ(access(r.socket, F_OK), -1);
 	down(&r);
 	CU_EQ(fds_open(), before);
 }
