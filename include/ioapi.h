@@ -202,6 +202,18 @@ int ioapi_dma_map(struct ioapi_domain *d, const struct ioapi_dma *pieces, unsign
  */
 int ioapi_dma_unmap(struct ioapi_domain *d, uint64_t iova, uint64_t size, uint64_t *unmapped);
 
+/* ---- a back-end's own pages ---------------------------------------------------------------- */
+
+/*
+ * Tells a door of a page the back-end would have the driver's stores go to (--net
+ * host-notifier=on): [off, off + 4096) of a memory BAR, wherever it is mapped, is the page at `at`
+ * of the file behind fd from now on, or (fd -1) the device's own again. 0, or -errno: refused,
+ * and all of it is the device's. Called with the function's lock held, on any thread, also in a
+ * trap: no call of this file may be made in it. fd is borrowed.
+ */
+void ioapi_bus_pages(struct ioapi_bus *bus, int (*page)(struct ioapi_func *f, unsigned region,
+							uint64_t off, int fd, uint64_t at));
+
 /* ---- counters ------------------------------------------------------------------------------ */
 
 struct ioapi_stat {

@@ -37,6 +37,7 @@ long mem_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t off)
 {
 	struct ours *o = fdtab_get(fd);
 	int saved = errno;
+	bool held;
 	long at;
 
 	if (o) {
@@ -49,16 +50,18 @@ long mem_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t off)
 	}
 	if (!addr)
 		addr = lend_place(len, flags, fd);
+	held = (flags & MAP_FIXED) && trap_hold(addr, len);
 	at = coalesce_mmap(addr, len, prot, flags, fd, off);
 	if (at == COALESCE_NOT_OURS) {
 		at = result_of(real.mmap(addr, len, prot, flags, fd, off));
 		if (at >= 0 && (flags & MAP_FIXED))
 			coalesce_forget(addr, whole_pages(len));
 	}
-	if (at >= 0 && (flags & MAP_FIXED)) {
+	if (at >= 0 && (flags & MAP_FIXED))
 		trap_forget(addr, whole_pages(len));
+	trap_let(held);
+	if (at >= 0 && (flags & MAP_FIXED))
 		lend_gone(addr, whole_pages(len));
-	}
 	if (at >= 0 && lend_any() && (flags & MAP_SHARED))
 		lend_mapped((void *)at, len, fd);
 	errno = saved;
@@ -67,9 +70,14 @@ long mem_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t off)
 
 long mem_munmap(void *addr, size_t len)
 {
-	if (real.munmap(addr, len) < 0)
-		return -errno;
-	trap_forget(addr, whole_pages(len));
+	bool held = trap_hold(addr, len);
+	int rc = real.munmap(addr, len) < 0 ? -errno : 0;
+
+	if (!rc)
+		trap_forget(addr, whole_pages(len));
+	trap_let(held);
+	if (rc)
+		return rc;
 	coalesce_forget(addr, whole_pages(len));
 	lend_gone(addr, whole_pages(len));
 	return 0;
@@ -81,17 +89,21 @@ long mem_munmap(void *addr, size_t len)
  */
 long mem_mremap(void *addr, size_t len, size_t to_len, int flags, void *to)
 {
+	bool held;
 	long at;
 
 	if (trap_touches(addr, len ? len : 1))
 		return -EINVAL;
+	held = (flags & MREMAP_FIXED) && trap_hold(to, to_len);
 	at = result_of(real.mremap(addr, len, to_len, flags, to));
+	if (at >= 0 && (flags & MREMAP_FIXED))
+		trap_forget(to, whole_pages(to_len));
+	trap_let(held);
 	if (at < 0)
 		return at;
 	coalesce_leave(addr, whole_pages(len));
 	lend_gone(addr, whole_pages(len));
 	if (flags & MREMAP_FIXED) {
-		trap_forget(to, whole_pages(to_len));
 		coalesce_forget(to, whole_pages(to_len));
 		lend_gone(to, whole_pages(to_len));
 	}

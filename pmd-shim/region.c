@@ -109,6 +109,7 @@ long region_mmap(struct ioapi_func *f, unsigned region, uint64_t off, void *addr
 		 int flags)
 {
 	struct ioapi_region r;
+	bool held;
 	void *at;
 	int rc;
 
@@ -117,12 +118,12 @@ long region_mmap(struct ioapi_func *f, unsigned region, uint64_t off, void *addr
 	    (r.flags & IOAPI_F_PIO) || !(flags & MAP_SHARED) || !len || off % PAGE ||
 	    off >= r.size || len > r.size - off)
 		return -EINVAL;
+	held = (flags & MAP_FIXED) && trap_hold(addr, len);
 	at = real.mmap(addr, len, PROT_NONE,
 		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | (flags & PLACEMENT), -1, 0);
-	if (at == MAP_FAILED)
-		return -errno;
-	rc = trap_add(at, len, f, region, off);
-	if (rc < 0)
+	rc = at == MAP_FAILED ? -errno : trap_add(at, len, f, region, off);
+	if (at != MAP_FAILED && rc < 0)
 		real.munmap(at, len);
+	trap_let(held);
 	return rc < 0 ? rc : (long)at;
 }

@@ -74,6 +74,7 @@ static void in_child(void)
 
 	fdtab_adopt();
 	trap_fork_end();
+	trap_child();
 	coalesce_fork_end(true);
 	orphaned = orphaned || vfio_in_use() || func_any();
 	if (bus)
@@ -132,10 +133,11 @@ static void open_bus(void)
 		log_error(NULL, "no simulated devices in this process: out of memory");
 	else if (ioapi_bus_open(&bus, shim_config_path(), &e) < 0)
 		log_error(NULL, "no simulated devices in this process: %s", e.msg);
-	else
+	if (bus) {
 		ioapi_bus_door_stats(bus, door_stats);
-	if (bus)
+		ioapi_bus_pages(bus, trap_page);
 		__atomic_store_n(&the_bus, bus, __ATOMIC_RELEASE);
+	}
 }
 
 struct ioapi_bus *shim_bus_open(void)

@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // trap.c - see trap.h. Readers of the table are handlers: an entry is valid while len is not 0.
 #include <errno.h>
+#include <linux/magic.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
 #include <ucontext.h>
 
 #include "include/ioapi.h"
@@ -14,6 +18,9 @@
 #include "sim/core/guard.h"
 #include "sim/core/lock.h"
 #include "sim/core/log.h"
+#include "sim/core/sys.h"
+
+#define PAGE 4096u
 
 struct area {
 	uintptr_t start;
@@ -27,6 +34,8 @@ static struct area areas[TRAP_AREAS_MAX];
 static unsigned areas_used;		/* entries that ever held something */
 static unsigned areas_live;
 static struct lock changes;
+static struct lock paging;		/* before `changes`: see trap_hold() */
+static bool paged;			/* some page was a file's once; atomic */
 static uint64_t counters[TRAP_COUNTERS];
 
 /* Encoding order of the registers. */
@@ -267,6 +276,104 @@ void trap_forget(const void *addr, size_t len)
 			cut(&areas[i], start, end);
 	lock_drop(&changes);
 }
+
+/* ---- pages of files ------------------------------------------------------------------------ */
+
+bool trap_hold(const void *addr, size_t len)
+{
+	return trap_any() && trap_touches(addr, len) && !lock_take(&paging);
+}
+
+void trap_let(bool held)
+{
+	if (held)
+		lock_drop(&paging);
+}
+
+static int trap_again(uintptr_t at, size_t len)
+{
+	long rc = sys_call(SYS_mmap, at, len, PROT_NONE,
+			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+
+	return rc < 0 ? (int)rc : 0;
+}
+
+/* A huge page is larger than what it would be put over; other kinds of file do as they like. */
+static int page_check(int fd)
+{
+	struct stat st;
+	struct statfs fs;
+	long rc = sys_call(SYS_fstat, fd, &st);
+
+	if (!rc)
+		rc = sys_call(SYS_fstatfs, fd, &fs);
+	if (rc)
+		return (int)rc;
+	return S_ISREG(st.st_mode) && fs.f_type == TMPFS_MAGIC ? 0 : -EPERM;
+}
+
+/* Mapped beside it first: what the kernel refuses leaves the trap where it is. */
+static int page_put(uintptr_t at, int fd, uint64_t off)
+{
+	long p = sys_call(SYS_mmap, 0, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, off), rc;
+
+	if (p < 0)
+		return (int)p;
+	rc = sys_call(SYS_mremap, p, PAGE, PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, at);
+	if (rc >= 0)
+		return 0;
+	sys_call(SYS_munmap, p, PAGE);
+	trap_again(at, PAGE);
+	return (int)rc;
+}
+
+/* Both locks held. How many there are, or -errno. */
+static int page_everywhere(struct ioapi_func *f, unsigned region, uint64_t off, int fd, uint64_t at)
+{
+	int n = 0, rc = 0;
+
+	for (unsigned i = 0; !rc && i < areas_used; i++) {
+		const struct area *a = &areas[i];
+		uintptr_t place = a->start + (off - a->off);
+
+		if (a->f != f || a->region != region || off < a->off || off - a->off >= a->len)
+			continue;
+		rc = fd < 0 ? trap_again(place, PAGE) : page_put(place, fd, at);
+		n++;
+	}
+	return rc ? rc : n;
+}
+
+int trap_page(struct ioapi_func *f, unsigned region, uint64_t off, int fd, uint64_t at)
+{
+	int rc = fd < 0 ? 0 : page_check(fd), n;
+
+	if (!rc)
+		rc = lock_take(&paging);
+	if (rc)
+		return rc;
+	rc = lock_take(&changes);
+	if (!rc) {
+		__atomic_store_n(&paged, true, __ATOMIC_RELAXED);
+		n = page_everywhere(f, region, off, fd, at);
+		if (n < 0 && fd >= 0)
+			page_everywhere(f, region, off, -1, 0);
+		rc = n < 0 ? n : !n && fd >= 0 ? -ENOENT : 0;
+		lock_drop(&changes);
+	}
+	lock_drop(&paging);
+	return rc;
+}
+
+void trap_child(void)
+{
+	paging = (struct lock){ 0 };	/* perhaps of a thread that is not here */
+	for (unsigned i = 0; paged && i < areas_used; i++)
+		if (areas[i].len)
+			trap_again(areas[i].start, areas[i].len);
+}
+
+/* ---- forks --------------------------------------------------------------------------------- */
 
 void trap_fork_begin(void)
 {

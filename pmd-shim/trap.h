@@ -31,9 +31,26 @@ void trap_forget(const void *addr, size_t len);
 bool trap_any(void);
 bool trap_touches(const void *addr, size_t len);
 
+/*
+ * The page of region bytes from off, wherever it is trapped, is from now on a page of a file, for
+ * loads and stores without a trap; fd -1: it is trapped again. -EPERM: not a regular file in
+ * memory; -ENOENT: the page is mapped nowhere. On failure it is trapped everywhere, and so is a
+ * mapping of it that is made later.
+ */
+int trap_page(struct ioapi_func *f, unsigned region, uint64_t off, int fd, uint64_t at);
+
+/*
+ * Around a call that may take trapped pages away: while it is held no page of a file is put where
+ * they were. trap_let() takes the answer.
+ */
+bool trap_hold(const void *addr, size_t len);
+void trap_let(bool held);
+
 uint64_t trap_count(enum trap_counter c);
 
 void trap_fork_begin(void);
 void trap_fork_end(void);
+/* In the child: its pages are trapped, wherever the parent's stores go. */
+void trap_child(void);
 
 #endif

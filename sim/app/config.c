@@ -342,6 +342,9 @@ static const struct key net_keys[] = {
 	{ "filters", "offer VLAN and more receive filters, for a port that enforces them; default "
 	  "off",
 	  &flag, NET(filters), 0, 0, "on or off" },
+	{ "host-notifier", "let a back-end's own page take the driver's notifications, without "
+	  "traps; default off",
+	  &flag, NET(host_notifier), 0, 0, "on or off" },
 	{ "timeout", "longest a register access may wait for the back-end, ms; default 2000",
 	  &number, NET(timeout_ms), 10, 60000, "milliseconds from 10 to 60000" },
 	{ "wait", "how long opening the device waits for a back-end, ms; default 1000",

@@ -42,6 +42,7 @@ struct net_config {
 	unsigned speed;			/* Mb/s; 0: not told to the driver */
 	enum net_duplex duplex;
 	bool     filters;		/* offer VLAN and more receive filters */
+	bool     host_notifier;		/* a back-end's page may stand for a notify page */
 	unsigned timeout_ms, wait_ms;
 };
 

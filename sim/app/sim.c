@@ -96,6 +96,7 @@ static int net_add(struct ioapi_bus *bus, const struct net_config *n, struct err
 			.server     = n->server,
 			.timeout_ms = n->timeout_ms,
 			.wait_ms    = n->wait_ms,
+			.notifier   = n->host_notifier,
 		},
 	};
 	int rc;

@@ -112,6 +112,8 @@ struct ioapi_bus {
 	struct loop         *loop;
 	struct trace        *trace;
 	struct pci_bus_owner owner;	/* the composer */
+	int                (*page)(struct ioapi_func *f, unsigned region, uint64_t off, int fd,
+				   uint64_t at);	/* a door's; NULL: none maps pages */
 	unsigned             ever;	/* functions made */
 	struct ioapi_func   *gone;	/* taken off; doors may still name them */
 	struct ioapi_domain *domains;

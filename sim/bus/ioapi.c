@@ -240,6 +240,21 @@ int ioapi_irq_set(struct ioapi_func *f, unsigned index, unsigned start, unsigned
 	return rc;
 }
 
+/* ---- a back-end's own pages ---------------------------------------------------------------- */
+
+void ioapi_bus_pages(struct ioapi_bus *bus, int (*page)(struct ioapi_func *f, unsigned region,
+							uint64_t off, int fd, uint64_t at))
+{
+	bus->page = page;
+}
+
+int pci_bar_page(struct ioapi_func *f, unsigned bar, uint64_t off, int fd, uint64_t at)
+{
+	if (!f->bus->page || f->bus->dead)
+		return fd < 0 ? 0 : -EOPNOTSUPP;
+	return f->bus->page(f, bar, off, fd, at);
+}
+
 /* ---- counters ------------------------------------------------------------------------------ */
 
 unsigned ioapi_stats(const struct ioapi_func *cf, struct ioapi_stat *rows, unsigned max)

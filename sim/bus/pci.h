@@ -194,6 +194,9 @@ unsigned pci_func_regs(struct ioapi_func *f, struct pci_reg_view *rows, unsigned
 int pci_bar_access(struct ioapi_func *f, unsigned bar, uint64_t off, unsigned size, bool write,
 		   uint64_t *val);
 
+/* Lends a page of a BAR to a page of a file, or (fd -1) has it back: see ioapi_bus_pages(). */
+int pci_bar_page(struct ioapi_func *f, unsigned bar, uint64_t off, int fd, uint64_t at);
+
 /* ---- interrupts ---------------------------------------------------------------------------- */
 
 /* Declares MSI-X with n vectors, its table and PBA alone in `bar` (created here). */

@@ -483,10 +483,12 @@ static void on_config_changed(void *owner)
 	vdev_config_changed(&n->d);
 }
 
-/* No door of ours maps a back-end's page yet. */
+/* Rings are numbered as queues are. */
 static int on_notifier(void *owner, unsigned ring, int fd, uint64_t off)
 {
-	return fd < 0 ? 0 : -EOPNOTSUPP;
+	struct virtio_net *n = owner;
+
+	return vpci_notify_page(&n->pci, ring, fd, off);
 }
 
 static void on_failed(void *owner, const char *why)
@@ -527,6 +529,7 @@ static void params_take(struct virtio_net *n, const struct virtio_net_params *p)
 	n->speed = p->speed;
 	n->duplex = !p->speed ? DUPLEX_UNKNOWN : p->half_duplex ? DUPLEX_HALF : DUPLEX_FULL;
 	n->filters = p->filters;
+	n->notifier = p->vhost.notifier;
 	n->packed = p->packed;
 	n->mrg_rxbuf = p->mrg_rxbuf;
 	n->modern = p->modern;

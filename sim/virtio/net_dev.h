@@ -21,6 +21,7 @@ struct virtio_net {
 	uint32_t speed;
 	uint8_t  duplex;		/* as the register has it */
 	bool     filters;
+	bool     notifier;		/* back-ends may have notify pages of their own */
 	bool     packed, mrg_rxbuf, modern, legacy, server;
 	char     socket[VHOST_SOCKET_MAX];
 	uint8_t  mac_home[NET_MAC_LEN];	/* configured: what a reset goes back to */

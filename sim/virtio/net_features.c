@@ -41,6 +41,12 @@ static bool filters_wanted(const void *dev)
 	return ((const struct virtio_net *)dev)->filters;
 }
 
+/* A back-end's own notify page is one for queue numbers; more goes to ours only. */
+static bool pages_are_ours(const void *dev)
+{
+	return !((const struct virtio_net *)dev)->notifier;
+}
+
 static bool mrg_wanted(const void *dev)
 {
 	return ((const struct virtio_net *)dev)->mrg_rxbuf;
@@ -129,7 +135,7 @@ static const struct feature rows[] = {
 	CORE(VERSION_1, BACKEND, false, 0, 0, always),
 	CORE(RING_PACKED, BACKEND, false, FBIT(VIRTIO_F_VERSION_1), 0, packed_wanted),
 	CORE(IN_ORDER, BACKEND, false, 0, 0, always),
-	CORE(NOTIFICATION_DATA, TOLD, false, 0, 0, always),
+	CORE(NOTIFICATION_DATA, TOLD, false, 0, 0, pages_are_ours),
 	CORE(RING_RESET, DEVICE, false, 0, 0, backend_seen),
 	NET(GUEST_USO4, BACKEND, RX_CSUM, 0, always),
 	NET(GUEST_USO6, BACKEND, RX_CSUM, 0, always),

@@ -364,6 +364,15 @@ static int notify_write(void *dev, uint64_t off, unsigned size, uint64_t val)
 	return 0;
 }
 
+/* A driver that came through the legacy door notifies by a port, which is no page. */
+int vpci_notify_page(struct vpci *p, unsigned q, int fd, uint64_t at)
+{
+	if (q >= p->queues || (fd >= 0 && p->d->door != VDEV_MODERN))
+		return -EOPNOTSUPP;
+	return pci_bar_page(p->f, VPCI_MODERN_BAR, VPCI_NOTIFY_OFF + q * VPCI_NOTIFY_STRIDE, fd,
+			    at);
+}
+
 /* ---- the window through configuration space (4.1.4.9) -------------------------------------- */
 
 /* Where the window points, or false if it points at nothing (4.1.4.9.2). */

@@ -74,6 +74,9 @@ void vpci_fini(struct vpci *p);
 /* The device behind a function, NULL if it is none of ours. */
 struct vdev *vpci_vdev(const struct ioapi_func *f);
 
+/* Queue q's notify page is to be this page of a file, or (fd -1) ours again; lock held. */
+int vpci_notify_page(struct vpci *p, unsigned q, int fd, uint64_t at);
+
 /* ---- between vpci.c, pci_modern.c and pci_legacy.c ------------------------------------------ */
 
 void vpci_modern_build(struct vpci *p);

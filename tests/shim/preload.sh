@@ -27,6 +27,9 @@ for p in vfio fds signals hugepages guest; do
 done
 mkdir "$T/ctl"
 PODPCI=$B/bin/podpci SHIM_CTL=$T/ctl run --option "ctl=$T/ctl" -- "$B/tests/shim/plug"
+NETS=(--net "socket=$T/page,wait=2000,host-notifier=on"
+	--net "socket=$T/page.2,wait=2000,mode=transitional,host-notifier=on")
+SHIM_SOCKET=$T/page run -- "$B/tests/shim/pages"
 nets mode=transitional,door=uio door=sysfs
 run -- "$B/tests/shim/doors"
 nets
