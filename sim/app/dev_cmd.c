@@ -263,6 +263,14 @@ static int trace(const struct sockets *s, int argc, char **argv, bool json, stru
 	return rc;
 }
 
+/* What a container has mounted over /sys was rendered before it started. */
+static void tell_unseen(void)
+{
+	fputs("podpci dev: note: /sys shows what was there when the container started. A driver "
+	      "that looks\nfor devices there, as DPDK does, finds this one only after a start with "
+	      "it in --net.\n", stderr);
+}
+
 /* ---- the verb ------------------------------------------------------------------------------ */
 
 static int run(const struct sockets *s, int argc, char **argv, bool json)
@@ -282,6 +290,8 @@ static int run(const struct sockets *s, int argc, char **argv, bool json)
 		rc = ask_all(s, words, (unsigned)argc + 1, &rows, &e);
 	if (!rc && rows && ctl_rows_print(rows, stdout, json))
 		rc = err_set(&e, -EIO, "cannot write the answer");
+	if (!rc && !strcmp(argv[0], "add"))
+		tell_unseen();
 	if (rc)
 		fprintf(stderr, "podpci dev: %s\n", e.msg);
 	ctl_rows_free(rows);
