@@ -35,7 +35,7 @@ int  ctl_call(struct ctl *c, const char *const *words, unsigned n, struct ctl_ro
 int  ctl_rows_join(struct ctl_rows *to, struct ctl_rows *from);
 
 size_t ctl_rows_count(const struct ctl_rows *r);
-/* A field of a row as text in buf; NULL if the row has no such field. */
+/* A field or a counter of a row as text in buf; NULL if the row has none of that name. */
 const char *ctl_rows_get(const struct ctl_rows *r, size_t row, const char *field, char *buf,
 			 size_t size);
 /* The i-th value of a repeated field; NULL past the last. */

@@ -56,23 +56,6 @@ static void value_text(const ProtobufCFieldDescriptor *f, const void *v, char *b
 	}
 }
 
-const char *ctl_row_item(const ProtobufCMessage *row, const char *field, size_t i, char *buf,
-			 size_t size)
-{
-	const ProtobufCFieldDescriptor *f =
-		protobuf_c_message_descriptor_get_field_by_name(row->descriptor, field);
-
-	if (!f || f->type == PROTOBUF_C_TYPE_MESSAGE || i >= count_of(row, f))
-		return NULL;
-	value_text(f, value_at(row, f, i), buf, size);
-	return buf;
-}
-
-const char *ctl_row_get(const ProtobufCMessage *row, const char *field, char *buf, size_t size)
-{
-	return ctl_row_item(row, field, 0, buf, size);
-}
-
 static bool is_counters(const ProtobufCFieldDescriptor *f)
 {
 	return f->type == PROTOBUF_C_TYPE_MESSAGE && f->descriptor == &podpci__counter__descriptor;
@@ -82,6 +65,46 @@ static const Podpci__Counter *counter_at(const ProtobufCMessage *m,
 					 const ProtobufCFieldDescriptor *f, size_t i)
 {
 	return *(Podpci__Counter *const *)value_at(m, f, i);
+}
+
+/* Counters go by their names, as if they were fields of the row. */
+static const char *counter_text(const ProtobufCMessage *row, const char *name, char *buf,
+				size_t size)
+{
+	const ProtobufCMessageDescriptor *d = row->descriptor;
+
+	for (unsigned i = 0; i < d->n_fields; i++) {
+		const ProtobufCFieldDescriptor *f = &d->fields[i];
+
+		for (size_t j = 0; is_counters(f) && j < count_of(row, f); j++) {
+			const Podpci__Counter *c = counter_at(row, f, j);
+
+			if (!c->name || strcmp(c->name, name))
+				continue;
+			snprintf(buf, size, "%" PRIu64, c->value);
+			return buf;
+		}
+	}
+	return NULL;
+}
+
+const char *ctl_row_item(const ProtobufCMessage *row, const char *field, size_t i, char *buf,
+			 size_t size)
+{
+	const ProtobufCFieldDescriptor *f =
+		protobuf_c_message_descriptor_get_field_by_name(row->descriptor, field);
+
+	if (!f && !i)
+		return counter_text(row, field, buf, size);
+	if (!f || f->type == PROTOBUF_C_TYPE_MESSAGE || i >= count_of(row, f))
+		return NULL;
+	value_text(f, value_at(row, f, i), buf, size);
+	return buf;
+}
+
+const char *ctl_row_get(const ProtobufCMessage *row, const char *field, char *buf, size_t size)
+{
+	return ctl_row_item(row, field, 0, buf, size);
 }
 
 void ctl_row_print(const ProtobufCMessage *row, FILE *to)
