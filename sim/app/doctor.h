@@ -45,8 +45,17 @@ struct doctor_check {
 
 extern const struct doctor_check doctor_node[], doctor_pod[];	/* end with a NULL name */
 
-/* What devices say of themselves; a row of doctor_pod[]. */
+/* What devices say of themselves; rows of doctor_pod[]. */
 void doctor_devices(struct doctor *d);
+void doctor_regions(struct doctor *d);
+void doctor_kicks(struct doctor *d);
+void doctor_packets(struct doctor *d);
+
+/*
+ * The traffic of the switch's port with this socket, as findings about `subject`. -ENOENT: it has
+ * no such port, another -errno: it cannot be asked.
+ */
+int  doctor_traffic(struct doctor *d, const char *subject, const struct stat *socket);
 
 /* One finding; fix may be NULL with GOOD. Past the most there may be, they are dropped. */
 void doctor_say(struct doctor *d, enum verdict v, const char *subject, const char *fix,

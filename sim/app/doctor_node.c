@@ -165,9 +165,9 @@ static unsigned long long counter(const struct ctl_rows *r, size_t i, const char
 	return strtoull(get(r, i, name, buf, sizeof(buf)), NULL, 10);
 }
 
-static void port_traffic(struct doctor *d, const char *name)
+static void port_traffic(struct doctor *d, const char *port, const char *name, const char *idle)
 {
-	const char *words[] = { "stats", "show", name };
+	const char *words[] = { "stats", "show", port };
 	struct ctl_rows *rows = NULL;
 	struct err e = { 0 };
 	unsigned long long in, out;
@@ -179,8 +179,7 @@ static void port_traffic(struct doctor *d, const char *name)
 	in = counter(rows, 0, "in_frames");
 	out = counter(rows, 0, "out_frames");
 	if (!in && !out)
-		doctor_say(d, WARN, name, "podpci doctor pod --pid PID looks at it from inside",
-			   "connected, and no frame has passed yet");
+		doctor_say(d, WARN, name, idle, "connected, and no frame has passed yet");
 	else
 		doctor_say(d, GOOD, name, NULL, "%llu frames from the pod, %llu to it", in, out);
 	for (unsigned i = 0; i < ARRAY_SIZE(causes); i++)
@@ -200,6 +199,29 @@ static void port_socket(struct doctor *d, const char *name, const char *path)
 	else
 		doctor_say(d, WARN, name, "start the pod's application; podpci doctor -p PID",
 			   "nobody is connected to %s (mode %o)", path, st.st_mode & 0777);
+}
+
+int doctor_traffic(struct doctor *d, const char *subject, const struct stat *socket)
+{
+	static const char *const words[] = { "port", "show" };
+	struct ctl_rows *rows = NULL;
+	struct err e = { 0 };
+	char name[64], path[128];
+	int rc = ask(words, ARRAY_SIZE(words), &rows, &e);
+	bool found = false;
+
+	for (size_t i = 0; !rc && !found && i < ctl_rows_count(rows); i++) {
+		struct stat st;
+
+		get(rows, i, "name", name, sizeof(name));
+		found = get(rows, i, "socket", path, sizeof(path))[0] && !stat(path, &st) &&
+			st.st_dev == socket->st_dev && st.st_ino == socket->st_ino;
+	}
+	ctl_rows_free(rows);
+	if (!rc && found)
+		port_traffic(d, name, subject, "does the application send, and does its peer? "
+			     "podpci switch fdb show says who was heard");
+	return rc ? rc : found ? 0 : -ENOENT;
 }
 
 static void check_ports(struct doctor *d)
@@ -222,7 +244,8 @@ static void check_ports(struct doctor *d)
 			continue;
 		others = true;
 		if (!strcmp(state, "up"))
-			port_traffic(d, name);
+			port_traffic(d, name, name, "podpci doctor pod --pid PID looks at it "
+				     "from inside");
 		else
 			port_socket(d, name, path);
 	}

@@ -430,5 +430,8 @@ const struct doctor_check doctor_pod[] = {
 	{ "limits", check_limits },
 	{ "driver", check_driver },
 	{ "device", doctor_devices },
+	{ "regions", doctor_regions },
+	{ "kicks", doctor_kicks },
+	{ "packets", doctor_packets },
 	{ NULL, NULL },
 };

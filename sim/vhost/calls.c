@@ -352,7 +352,10 @@ unsigned vhost_stats(const struct vhost *v, struct ioapi_stat *rows, unsigned ma
 		{ "ring_flushes_mended", v->torn_mended },
 		{ "ring_buffers_given_back", v->given_back }, { "ring_errors", v->ring_errors },
 		{ "device_failures", v->failures }, { "ring_pauses", v->pauses },
-		{ "host_notifiers", v->notifiers },
+		{ "host_notifiers", v->notifiers }, { "memory_refused", v->memory_refused },
+		/* How it is now: what the driver lends, and what the last peer has and takes. */
+		{ "memory_lent", v->space ? space_snapshot(v->space, NULL, 0) : 0 },
+		{ "memory_regions", v->told_n }, { "memory_regions_max", v->peer.regions_max },
 	};
 	const unsigned own_n = sizeof(own) / sizeof(own[0]);
 

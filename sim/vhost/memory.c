@@ -48,6 +48,7 @@ static bool inside(const struct told_region *a, const struct told_region *b)
 static int too_many(struct vhost *v, unsigned n)
 {
 	v->why = "the driver's memory is in more pieces than the back-end takes";
+	v->memory_refused++;
 	if (log_may(&v->may_log, loop_now(v->host.loop)))
 		log_warn(v->cfg.id, "the driver's memory is in %u pieces, the back-end takes %u: "
 			 "leave hugepage coalescing on (option coalesce=on), or give DPDK "

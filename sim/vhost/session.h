@@ -74,7 +74,7 @@ struct vhost {
 
 	uint64_t losses, starts, stops, ring_starts, ring_stops, memory_updates, resumes,
 		 resumes_guessed, given_back, torn_mended, ring_errors, failures, notifiers,
-		 pauses;
+		 pauses, memory_refused;
 };
 
 /* ---- vhost.c -------------------------------------------------------------------------------- */

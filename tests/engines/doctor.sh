@@ -9,8 +9,9 @@ need jq
 
 POOL=/sys/kernel/mm/hugepages/hugepages-2048kB
 
+# INSIDE=1: the doctor is called inside the pod.
 doctor() {
-	"$PODPCI" doctor "$@"
+	${INSIDE:+in_pod} "$PODPCI" doctor "$@"
 }
 
 # says CHECK VERDICT PATTERN ARGUMENTS...: a finding with that verdict, whose reason or remedy
@@ -129,14 +130,34 @@ broken "attachments from before a reboot" attached warn "1 attachments are from 
 # ---- a pod ---------------------------------------------------------------------------------------
 
 # The doctor looks into it from the host, by the pid of a process that sleeps there.
-pod_up() {	# WORDS-OF-NET...
-	local NET=("socket=$T/pod/s,id=net0$1")
+pod_up() {	# WORDS-OF-NET [SOCKET]
+	local NET=("socket=$T/pod/${2:-s},id=net0$1")
 	start pod pod setpriv --reuid=1000 --regid=1000 --clear-groups sleep 1000
-	until_true 5 in_pod test -e /sys/bus/pci/podpci.conf && chmod 666 "$T/pod/s"
+	until_true 5 in_pod test -e /sys/bus/pci/podpci.conf && chmod 666 "$T/pod/${2:-s}"
 }
 
 in_pod() {
 	nsenter -t "${PID[pod]}" -m -- "$@"
+}
+
+# A control group that allows no hugepages.
+no_pages_allowed() {
+	local groups=/proc/${PID[pod]}/cgroup one all
+	one=$(sed -n 's/^[0-9]*:[^:]*hugetlb[^:]*://p' "$groups")
+	all=$(sed -n 's/^0:://p' "$groups")
+	mount -t tmpfs none /sys/fs/cgroup
+	mkdir -p "/sys/fs/cgroup/hugetlb$one" "/sys/fs/cgroup$all"
+	echo 0 >"/sys/fs/cgroup/hugetlb$one/hugetlb.2MB.limit_in_bytes"
+	echo 0 >"/sys/fs/cgroup$all/hugetlb.2MB.max"
+}
+
+# A pod whose memory is in more files than DPDK's back-ends take.
+torn_pod() {
+	backend be "iface=$T/pod/be" && chmod 666 "$T/pod/be" || return
+	stop pod
+	rm -f "$T/driver.log"
+	OPT+=(--option coalesce=off)
+	pod_up "" be && driver_starts -m 64 && until_true 10 log_has driver "pieces.*coalesc"
 }
 
 pod_is() {	# CHECK
@@ -151,10 +172,13 @@ stranger() {
 	until_true 10 log_has stranger "testpmd>"
 }
 
-driver() {
+driver_starts() {	# EAL-OPTIONS...
 	start driver nsenter -t "${PID[pod]}" -m -- env LD_PRELOAD="$T/lib/libpodpci.so" \
-		dpdk-testpmd --lcores 0@0,1@0 --file-prefix drv -- --total-num-mbufs=8192 -i
-	until_true 10 log_has driver "testpmd>"
+		dpdk-testpmd --lcores 0@0,1@0 --file-prefix drv "$@" -- --total-num-mbufs=8192 -i
+}
+
+driver() {
+	driver_starts && until_true 10 log_has driver "testpmd>"
 }
 
 mkdir -p "$T/pod"
@@ -192,6 +216,9 @@ broken "hugepages for another user" memory fail "uid 1000 may not make files.*mo
 broken "the library is gone" library fail "libpodpci.so: named to the loader and not there" \
 	"mv $T/lib/libpodpci.so $T/lib/x" "mv $T/lib/x $T/lib/libpodpci.so" $P
 }
+# shellcheck disable=SC2086
+broken "its control group allows no hugepages" limits fail "no hugepage.*hugepages-2Mi" \
+	no_pages_allowed "umount /sys/fs/cgroup" $P
 start few nsenter -t "${PID[pod]}" -m -- prlimit --nofile=100 sleep 1000
 until_true 5 grep -q 'open files *100 ' "/proc/${PID[few]}/limits"
 check "a process with few open files" says limits warn \
@@ -202,6 +229,23 @@ check "... and is known as one" pod_is driver
 {
 check "its device is told, and who drives it" says device ok "net0: driven by .*testpmd.*link up" $P
 check "... and what was agreed on" says device ok "net0: agreed: version 1, packed rings" $P
+check "its memory is counted against the back-end's limit" well regions $P
+check "... in so many regions" says regions ok "net0: [1-9][0-9]* of at most [1-9][0-9]* regions" $P
+check "doorbells and interrupts are counted" says kicks ok \
+	"net0: [0-9]+ doorbells, [0-9]+ interrupts" $P
+check "no packets yet, and why" says packets warn "net0: connected, and no frame.*application" $P
+say driver "start tx_first"
+check "packets are counted by the switch's port" until_true 5 says packets ok \
+	"net0: [1-9][0-9]* frames from the pod" $P
+export PODPCI_SWITCH=/none
+check "no switch can be asked" says packets warn "net0: no port of a switch here.*back-end" $P
+INSIDE=1
+check "inside the pod, with no switch in sight" says packets warn \
+	"net0: no switch is seen from here.*on the host" pod
+check "... the device is told" says device ok "net0: driven by .*testpmd.*link up" pod
+check "... its memory" well regions pod
+check "... and its kicks" well kicks pod
+unset PODPCI_SWITCH INSIDE
 stop switch KILL
 check "the back-end is killed under it" says device fail \
 	"net0: link down: the back-end at $T/pod/s.*start the back-end" $P
@@ -214,4 +258,11 @@ stop driver
 check "a driver without the library starts" stranger
 # shellcheck disable=SC2086
 check "... and is told" says driver fail "has not loaded the library.*statically" $P
+stop stranger
+check "a driver starts whose memory is in many files" torn_pod
+check "its memory is more regions than the back-end takes" says regions fail \
+	"net0: the driver's memory is in .* regions and the back-end takes 8 -> leave.*coalesce" \
+	-p "${PID[pod]}"
+check "... and its device says so" says device fail "net0: the device wants a reset" \
+	-p "${PID[pod]}"
 finish

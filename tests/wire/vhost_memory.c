@@ -123,8 +123,13 @@ static void eight_regions_go_and_a_ninth_is_refused_in_peace(void)
 	CU_EQ(changed(&s), -E2BIG);
 	CU_EQ(backend_count(s.b, VU_SET_MEM_TABLE), 7);
 	CU_EQ(s.failures, 0);
+	CU_EQ(sess_stat(&s, "memory_lent"), 9);
+	CU_EQ(sess_stat(&s, "memory_regions"), 8);
+	CU_EQ(sess_stat(&s, "memory_regions_max"), 8);
+	CU_EQ(sess_stat(&s, "memory_refused"), 1);
 	unmap_piece(&s, 7);		/* the caller's roll-back */
 	CU_EQ(changed(&s), 0);
+	CU_EQ(sess_stat(&s, "memory_lent"), 8);
 	CU_EQ(backend_count(s.b, VU_SET_MEM_TABLE), 7);
 	CU_ASSERT(sess_do(&s, s.up));
 	sess_free(&s);
