@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "cni-plugin/apply.h"
+#include "cni-plugin/peer.h"
 #include "cni-plugin/result.h"
 #include "cni-plugin/state.h"
 #include "include/ctlapi.h"
@@ -221,7 +222,8 @@ static int switch_call(const struct world *w, const char *control, const char *c
 {
 	unsigned share = w->a->node->deadline_ms / 4;	/* undoing has one too */
 	struct ctl *c = NULL;
-	int rc = ctl_open(&c, control, share < SWITCH_TIMEOUT_MS ? share : SWITCH_TIMEOUT_MS, e);
+	int rc = peer_switch(&c, control, share < SWITCH_TIMEOUT_MS ? share : SWITCH_TIMEOUT_MS,
+			     e);
 
 	if (!rc)
 		rc = ctl_call(c, words, n, rows, e);

@@ -16,6 +16,7 @@
 
 #include "cni-plugin/apply.h"
 #include "cni-plugin/js.h"
+#include "cni-plugin/peer.h"
 #include "sim/core/err.h"
 
 #define TIMEOUT_MS 5000
@@ -55,7 +56,7 @@ static int db_open(struct db *d, const char *path, struct err *e)
 		d->fd = -1;
 		return rc;
 	}
-	return 0;
+	return peer_judge(d->fd, path, e);
 }
 
 static void db_close(struct db *d)

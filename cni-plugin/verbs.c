@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "cni-plugin/js.h"
+#include "cni-plugin/peer.h"
 #include "cni-plugin/result.h"
 #include "cni-plugin/verbs.h"
 #include "include/ctlapi.h"
@@ -205,7 +206,7 @@ static int verb_gc(struct call *c, struct err *e)
 static int connects(const char *path, struct err *e)
 {
 	struct ctl *c = NULL;
-	int rc = ctl_open(&c, path, STATUS_TIMEOUT_MS, e);
+	int rc = peer_switch(&c, path, STATUS_TIMEOUT_MS, e);
 
 	ctl_close(c);
 	return rc;
@@ -215,7 +216,7 @@ static int switch_status(const struct netconf *conf, struct err *e)
 {
 	const char *const words[] = { "switch", "show" };
 	struct ctl *c = NULL;
-	int rc = ctl_open(&c, conf->control, STATUS_TIMEOUT_MS, e);
+	int rc = peer_switch(&c, conf->control, STATUS_TIMEOUT_MS, e);
 
 	if (!rc)
 		rc = ctl_call(c, words, 2, NULL, e);

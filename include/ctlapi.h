@@ -23,6 +23,8 @@ struct err;
 /* timeout_ms bounds each call. -ENOENT, -ECONNREFUSED: nobody there. */
 int  ctl_open(struct ctl **c, const char *path, unsigned timeout_ms, struct err *e);
 void ctl_close(struct ctl *c);
+/* The socket, to ask who is at its other end. */
+int  ctl_fd(const struct ctl *c);
 
 /*
  * Sends one command and waits for its answer. A refusal is returned as its -errno

@@ -80,6 +80,11 @@ void ctl_close(struct ctl *c)
 	free(c);
 }
 
+int ctl_fd(const struct ctl *c)
+{
+	return c->fd;
+}
+
 static int wait_readable(struct ctl *c, int64_t deadline_ms)
 {
 	struct pollfd p = { .fd = c->fd, .events = POLLIN };
