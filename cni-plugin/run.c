@@ -51,6 +51,7 @@ void run_prepare(const struct node *node, volatile sig_atomic_t *stop)
 	if (chdir("/"))
 		log_warn(NULL, "/: %s", strerror(errno));
 	prctl(PR_SET_DUMPABLE, 0);
+	run_confine();
 }
 
 void run_log_to(const struct node *node)

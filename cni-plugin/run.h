@@ -41,8 +41,12 @@ int run_restore(const struct node *node, struct err *e);
 /* Prints the plan to attach. */
 int run_dry(struct run *r, struct err *e);
 
-/* Descriptors 0 to 2 are there, others are not inherited; SIGTERM and the deadline set *stop. */
+/*
+ * Descriptors 0 to 2 are there, others are not inherited; SIGTERM and the deadline set *stop; what
+ * is never needed is given up.
+ */
 void run_prepare(const struct node *node, volatile sig_atomic_t *stop);
+void run_confine(void);
 void run_log_to(const struct node *node);
 
 #endif
