@@ -141,6 +141,84 @@ static int preload(struct json_object *env, struct err *e)
 	return 0;
 }
 
+/* ---- a device's variables ------------------------------------------------------------------ */
+
+#define VALUE_MAX 8192		/* of lists: 64 of the longest addresses and routes fit */
+#define ITEM_MAX  128
+
+/* "net1.5": PODPCI_NET1_5_IPS. Not if the container has a variable of that name. */
+static void add_variable(struct json_object *env, const char *device, const char *what,
+			 const char *value)
+{
+	char name[96], text[sizeof(name) + VALUE_MAX];
+	int n = snprintf(name, sizeof(name), "PODPCI_%.40s_%s=", device, what);
+
+	for (char *c = name; *c; c++)
+		*c = *c >= 'a' && *c <= 'z' ? (char)(*c - 'a' + 'A') :
+		     *c == '-' || *c == '.' ? '_' : *c;
+	for (size_t i = 0; i < json_object_array_length(env); i++) {
+		const char *v = json_object_get_string(json_object_array_get_idx(env, i));
+
+		if (v && !strncmp(v, name, (size_t)n))
+			return;
+	}
+	snprintf(text, sizeof(text), "%s%s", name, value);
+	if (value[0])
+		add_word(env, text);
+}
+
+/* `key` of each entry, and what is reached `via` it: "10.1.2.3/24,fd00::3/64". */
+static void join(char *to, struct json_object *list, const char *key, const char *via)
+{
+	size_t at = 0;
+
+	to[0] = '\0';
+	for (size_t i = 0; json_object_is_type(list, json_type_array) &&
+	     i < json_object_array_length(list); i++) {
+		struct json_object *one = json_object_array_get_idx(list, i);
+		const char *is = js_text(one, key), *gw = via ? js_text(one, via) : NULL;
+		char item[ITEM_MAX];
+		size_t n = (size_t)snprintf(item, sizeof(item), "%s%s%s%s", at ? "," : "",
+					    is ? is : "", gw ? " via " : "", gw ? gw : "");
+
+		/* Who is no address is nobody's: values of an IPAM plugin. */
+		if (!is || n >= sizeof(item) || at + n >= VALUE_MAX || !js_printable(item))
+			continue;
+		memcpy(to + at, item, n + 1);
+		at += n;
+	}
+}
+
+int ociedit_network(struct json_object *config, struct json_object *device, struct err *e)
+{
+	struct json_object *process = get_or_make(config, "process", json_type_object);
+	struct json_object *env = process ? get_or_make(process, "env", json_type_array) : NULL;
+	static const struct {
+		const char *what, *list, *key, *via;
+	} rows[] = {
+		{ "PCI", NULL, "pci", NULL }, { "MAC", NULL, "mac", NULL },
+		{ "MTU", NULL, "mtu", NULL }, { "IPS", "ips", "address", NULL },
+		{ "GATEWAY", "ips", "gateway", NULL }, { "ROUTES", "routes", "dst", "gw" },
+	};
+	const char *name = js_text(device, "name");
+	char value[VALUE_MAX];
+
+	if (!env || !name)
+		return err_set(e, -EINVAL, "config.json: process.env: must be a list");
+	for (unsigned i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct json_object *v = js_at(device, rows[i].list ? rows[i].list : rows[i].key);
+
+		if (rows[i].list)
+			join(value, v, rows[i].key, rows[i].via);
+		else
+			snprintf(value, sizeof(value), "%s", v ? json_object_get_string(v) : "");
+		add_variable(env, name, rows[i].what, value);
+	}
+	return 0;
+}
+
+/* ---- the whole ----------------------------------------------------------------------------- */
+
 int ociedit_apply(const struct ociedit *o, struct json_object *config, struct err *e)
 {
 	struct json_object *process = get_or_make(config, "process", json_type_object);

@@ -32,6 +32,12 @@ int  ociedit_asked(struct ociedit *o, struct json_object *config, struct err *e)
 
 /* One hook as an object; `stage` is an OCI hook's name. For config.json and CDI. */
 struct json_object *ociedit_hook(const struct ociedit *o, const char *stage);
+/*
+ * What POD_NETWORK says of one device (result_network()), as variables of the container:
+ * PODPCI_NET1_PCI, _MAC, _MTU, _IPS, _GATEWAY, _ROUTES for net1; see the README. A container's
+ * own variables stay. -EINVAL as below.
+ */
+int  ociedit_network(struct json_object *config, struct json_object *device, struct err *e);
 /* -EINVAL: config.json is not one that can be edited; it may be half edited then. */
 int  ociedit_apply(const struct ociedit *o, struct json_object *config, struct err *e);
 

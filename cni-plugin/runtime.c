@@ -18,9 +18,14 @@
 #include "cni-plugin/names.h"
 #include "cni-plugin/node.h"
 #include "cni-plugin/ociedit.h"
+#include "cni-plugin/record.h"
+#include "cni-plugin/result.h"
+#include "cni-plugin/state.h"
 #include "sim/core/err.h"
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
+
+#define LOCK_WAIT_MS 2000
 
 static const char usage[] =
 	"Usage: podpci-runtime [RUNTIME'S OWN OPTIONS] COMMAND ...\n"
@@ -111,14 +116,15 @@ static const char *annotation(struct json_object *config, const char *key)
 	return json_object_get_string(v);
 }
 
-/* A container of a pod that podpci-cni has given a device to. */
-static bool has_attachment(const struct node *n, struct json_object *config)
+/* The sandbox of a container, if its pod has what podpci-cni attached: names_digest() of it. */
+static bool has_attachment(const struct node *n, struct json_object *config,
+			   char digest[NAMES_DIGEST])
 {
 	static const char *const keys[] = {
 		"io.kubernetes.cri.sandbox-id", "io.kubernetes.cri-o.SandboxID",
 	};
 	const char *kind = annotation(config, "io.kubernetes.cri.container-type");
-	char path[128], digest[NAMES_DIGEST];
+	char path[128];
 
 	for (unsigned i = 0; i < ARRAY_SIZE(keys); i++) {
 		const char *id = annotation(config, keys[i]);
@@ -131,6 +137,36 @@ static bool has_attachment(const struct node *n, struct json_object *config)
 			return true;
 	}
 	return false;
+}
+
+/*
+ * The pod's devices are known already: what the hook will write into POD_NETWORK also goes where
+ * programs without a JSON parser look. The hook, not we, says what is wrong with a record.
+ */
+static void tell_network(const struct node *n, const char *digest, struct json_object *config)
+{
+	struct recorded *list = NULL;
+	unsigned count = 0, broken = 0;
+	int state = -1, dir = -1;
+	struct err e;
+
+	if (state_open(&state, n->state, false, &e))
+		return;
+	if (!state_lock(&dir, state, digest, false, LOCK_WAIT_MS, &e)) {
+		if (record_all(&list, &count, &broken, dir, n, NULL, &e))
+			count = 0;
+		state_unlock(&dir, state, digest);
+	}
+	close(state);
+	for (unsigned i = 0; i < count; i++) {
+		struct json_object *device = list[i].ready ?
+			result_network(&list[i].attach, list[i].result) : NULL;
+
+		if (device)
+			(void)ociedit_network(config, device, &e);
+		json_object_put(device);
+	}
+	record_list_free(list, count);
 }
 
 /* ---- editing ------------------------------------------------------------------------------- */
@@ -172,7 +208,9 @@ static int edit(const struct node *n, const char *node_file, const char *bundle,
 	struct ociedit o = { .hook = n->hook, .node_file = node_file };
 	int dir = open(bundle, O_RDONLY | O_DIRECTORY | O_CLOEXEC), rc = 0;
 	struct json_object *config = NULL;
+	char digest[NAMES_DIGEST];
 	struct err ignored;
+	bool pod;
 
 	if (dir < 0 || js_load(dir, "config.json", &config, &ignored)) {
 		if (dir >= 0)
@@ -181,8 +219,11 @@ static int edit(const struct node *n, const char *node_file, const char *bundle,
 	}
 	rc = ociedit_asked(&o, config, e);
 	docker_labels(&o, config);
-	if (!rc && (o.devices || has_attachment(n, config))) {
+	pod = has_attachment(n, config, digest);
+	if (!rc && (o.devices || pod)) {
 		rc = ociedit_apply(&o, config, e);
+		if (!rc && pod)
+			tell_network(n, digest, config);
 		if (!rc)
 			rc = replace(dir, config, e);
 	}
