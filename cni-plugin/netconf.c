@@ -28,7 +28,7 @@ static const char *const memories[] = { "hugetlbfs", "tmpfs", "none", NULL };
 static const char *const roles[] = { "client", "server", NULL };
 
 struct words {			/* where the word of a js_word goes first */
-	unsigned role;
+	unsigned role, engine, kind, host_role;
 };
 
 #define CONF(m) JS_FIELD(struct netconf, m)
@@ -66,6 +66,27 @@ static const struct js_key keys[] = {
 	  "a size such as \"512Mi\"", NULL },
 	{ "memory.pageSize", &js_size, CONF(page), 1 << 12, 1ull << 34,
 	  "a size such as \"2Mi\"", NULL },
+};
+
+/*
+ * What networks written for userspace-cni say of the host's side; our own keys win. `container`
+ * is of no interest: the device is PCI.
+ */
+static const char *const engines[] = { "podpci-switch", "ovs-dpdk", NULL };
+static const char *const kinds[] = { "vhostuser", NULL };
+
+static const struct js_key host_words[] = {
+	{ "host.engine", &js_word, JS_FIELD(struct words, engine), 0, 0,
+	  "podpci-switch or ovs-dpdk", engines },
+	{ "host.iftype", &js_word, JS_FIELD(struct words, kind), 0, 0, "vhostuser", kinds },
+	{ "host.vhost.mode", &js_word, JS_FIELD(struct words, host_role), 0, 0,
+	  "client or server", roles },
+};
+
+static const struct js_key host_keys[] = {
+	{ "host.bridge.bridgeName", &js_name, CONF(ovs_bridge), 1, 0, "the name of a bridge",
+	  NULL },
+	{ "host.bridge.vlanId", &js_number, CONF(vlan), 0, 4094, "a number from 0 to 4094", NULL },
 };
 
 /* Read only if the capability was declared, or the runtime did not pass the declarations on. */
@@ -244,7 +265,7 @@ static void defaults(struct netconf *c, const struct node *node)
 static int judge_shape(const struct netconf *c, struct err *e)
 {
 	static const char *const objects[] = {
-		"switch", "ovs", "socket", "memory", "capabilities", "prevResult", "args",
+		"switch", "ovs", "socket", "memory", "capabilities", "prevResult", "args", "host",
 	};
 
 	for (unsigned i = 0; i < ARRAY_SIZE(objects); i++) {
@@ -253,6 +274,27 @@ static int judge_shape(const struct netconf *c, struct err *e)
 		if (v && !json_object_is_type(v, json_type_object))
 			return err_set(e, -EINVAL, "%s: must be an object", objects[i]);
 	}
+	return 0;
+}
+
+/* The switch's side only, in the words of the network's author. */
+static int read_host(struct netconf *c, struct err *e)
+{
+	struct words w = { 0 };
+	int rc;
+
+	if (!js_at(c->doc, "host"))
+		return 0;
+	rc = js_read(c->doc, host_words, ARRAY_SIZE(host_words), &w, e);
+	if (!rc)
+		rc = js_read(c->doc, host_keys, ARRAY_SIZE(host_keys), c, e);
+	if (rc)
+		return rc;
+	c->backend = w.engine ? BACKEND_OVS : BACKEND_SWITCH;
+	if (w.engine && w.host_role)
+		return err_set(e, -EOPNOTSUPP, "host.vhost.mode: \"server\" is not supported with "
+			       "ovs-dpdk: such ports lose their pods when it restarts; use "
+			       "\"client\"");
 	return 0;
 }
 
@@ -270,6 +312,8 @@ int netconf_parse(struct netconf *c, struct json_object *doc, const struct node 
 	rc = read_version(c, e);
 	if (!rc)
 		rc = judge_shape(c, e);
+	if (!rc)
+		rc = read_host(c, e);
 	if (!rc)
 		rc = js_read(doc, keys, ARRAY_SIZE(keys), c, e);
 	if (!rc)

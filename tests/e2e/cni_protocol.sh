@@ -172,6 +172,22 @@ unknown_keys_are_fine() {
 	succeeds ADD "$(conf '.future = {a: [1]} | .dns = {}')" && succeeds DEL "$ALL"
 }
 
+# Networks written for userspace-cni: what they say of the host's side counts.
+userspace_networks() {
+	local host='.host = {engine: "ovs-dpdk", iftype: "vhostuser", netType: "bridge",
+		vhost: {mode: "client"}, bridge: {bridgeName: "br-dpdk0", vlanId: 5}} |
+		.container = {engine: "ovs-dpdk", iftype: "vhostuser", vhost: {mode: "server"}}'
+	conf "$host" | CNI_CONTAINERID=c1 CNI_NETNS=$T/ns.a CNI_IFNAME=net1 CNI_PATH=$T/bin \
+		"$CNI" --dry-run >"$T/plan" || return
+	has "$(cat "$T/plan")" "^ovs $T/run/ovs.sock br-dpdk0 pod-.* tag=5" || return
+	succeeds ADD "$(conf '.host = {engine: "podpci-switch", iftype: "vhostuser"}')" &&
+		same ports "$(ports)" 1 && succeeds DEL "$ALL" || return
+	fails 7 'host.iftype' ADD "$(conf "$host | .host.iftype = \"memif\"")" &&
+		fails 7 'host.engine' ADD "$(conf "$host | .host.engine = \"vpp\"")" &&
+		fails 7 'bridgeName' ADD "$(conf "$host | .host.bridge.bridgeName = \"-x\"")" &&
+		fails 2 'client' ADD "$(conf "$host | .host.vhost.mode = \"server\"")" && clean
+}
+
 hostile_json() {
 	local deep big
 	deep=$(printf '{"a":%.0s' {1..200})
@@ -266,6 +282,7 @@ try "D-PR-13 a result has the version asked for" versions
 try "D-PR-14, D-VR-01 VERSION needs nothing and takes anything on stdin" version_command
 try "D-PR-15 a value of a wrong type or size is refused by its key" wrong_values
 try "D-PR-15 keys of others are left alone" unknown_keys_are_fine
+try "networks of userspace-cni are understood, or refused by the key" userspace_networks
 try "D-PR-17 JSON is bounded, whole, valid UTF-8, each key once" hostile_json
 try "D-PR-18, D-HK-04 a back-end that is silent does not hold the plugin up" ends_in_time
 try "D-PR-18 SIGTERM rolls back" term_rolls_back
