@@ -351,6 +351,66 @@ static void frames_pass_with_the_pods_pages_out_of_reach(void)
 	rig_down(&r);
 }
 
+#define PAGE 4096
+#define ACROSS 64			/* frames that lie across two pages */
+#define ACROSS_LEN 1400
+#define JUDGED 64			/* bytes of a frame that are copied and looked at */
+
+/* Frame i of the pod's transmit memory: what is judged ends where the next page begins. */
+static void send_across(struct pod *d, unsigned i, uint8_t *frame)
+{
+	uint64_t off = d->tx_off + (2 * i + 1) * PAGE - 12 - JUDGED, one = 1;
+	struct drv_buf b = { drv_gpa(off), 12 + ACROSS_LEN, false };
+
+	frame_make(frame, WIRE_STATION, 1, 0, i, ACROSS_LEN);
+	memset(frame + JUDGED, (int)i, ACROSS_LEN - JUDGED);
+	memset(d->p.mem.host + off, 0, 12);
+	memcpy(d->p.mem.host + off + 12, frame, ACROSS_LEN);
+	drv_add(d->p.ring[TX], &b, 1);
+	if (drv_kick_wanted(d->p.ring[TX]))
+		(void)!write(d->p.kick[TX], &one, sizeof(one));
+}
+
+static void let(char *pages, int prot)
+{
+	for (unsigned i = 0; i < ACROSS; i++)
+		CU_EQ(mprotect(pages + (2 * i + 1) * PAGE, PAGE, prot), 0);
+}
+
+/*
+ * 3.7, the other way: nobody but the kernel reads what is sent, beyond the part that is judged. A
+ * load of ours from such a page would end this process; the kernel's own copy, which comes last,
+ * says EFAULT instead. So each frame must get as far as that, and whole once it may be read.
+ */
+static void what_is_sent_is_read_by_the_kernel_only(void)
+{
+	static uint8_t b[FRAME_BYTES], w[FRAME_BYTES];
+	struct vus_region region;
+	struct rig r;
+	char *pages;
+
+	pools_up(&r, 1, 2);
+	CU_EQ(vus_regions(sw_find(r.s, "p0")->port, &region, 1), 1);
+	pages = (char *)region.base + r.pod[0].tx_off;
+	let(pages, PROT_NONE);
+	for (unsigned i = 0; i < ACROSS; i++)
+		send_across(&r.pod[0], i, b);
+	rig_settle(&r);
+	CU_EQ(stat_of(&r, "upl0", PORT_FAULTS), ACROSS);
+	CU_EQ(stat_of(&r, "p0", PORT_FAULTS), 0);
+	CU_EQ(wire_recv(&r, w), 0);
+	let(pages, PROT_READ);			/* nor is it written */
+	for (unsigned i = 0; i < ACROSS; i++) {
+		send_across(&r.pod[0], i, b);
+		rig_settle(&r);
+		CU_EQ(wire_recv(&r, w), ACROSS_LEN);
+		CU_EQ(memcmp(w, b, ACROSS_LEN), 0);
+	}
+	CU_EQ(stat_of(&r, "upl0", PORT_FAULTS), ACROSS);
+	let(pages, PROT_READ | PROT_WRITE);
+	rig_down(&r);
+}
+
 /* 3.10, C-SW-10 */
 static void a_pod_that_takes_nothing_costs_the_others_nothing(void)
 {
@@ -493,6 +553,7 @@ CU_MAIN("switch/uplink",
 	TC("3.5", pools_meet_inside_or_on_the_wire),
 	TC("3.6, C-SW-03", a_forged_address_never_leaves_even_if_it_changes_under_us),
 	TC("3.7", frames_pass_with_the_pods_pages_out_of_reach),
+	TC("3.7", what_is_sent_is_read_by_the_kernel_only),
 	TC("3.9", a_full_queue_is_read_many_frames_a_call),
 	TC("3.10, C-SW-10", a_pod_that_takes_nothing_costs_the_others_nothing),
 	TC("3.11, 3.12", churn_delivers_nothing_to_the_wrong_pod_and_leaves_nothing),
