@@ -43,6 +43,7 @@ int sw_new(struct sw **out, const struct sw_opts *o, struct err *e)
 	if (!s)
 		return err_set(e, -ENOMEM, "out of memory");
 	s->opts = *o;
+	s->memory = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
 	for (unsigned i = 0; i < WORKERS_MAX; i++)
 		s->node[i] = node_of(o->workers.cpu[i]);
 	s->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

@@ -41,6 +41,7 @@ struct sw_port {
 	char socket[SW_PATH_MAX], file[SW_PATH_MAX], dev[16];
 	bool connect;
 	unsigned queues;
+	uint64_t memory_max;		/* bytes its peer may lend; 0: it has none */
 	struct port *port;		/* the workers' */
 	uint64_t announced;		/* address its peer asked us to learn; atomic, 0: none */
 	struct sw *sw;
@@ -57,6 +58,7 @@ struct sw {
 	uint64_t started_ms;
 	int event_fd;			/* readable: a worker has left word */
 	int node[WORKERS_MAX];		/* the NUMA node of each worker's CPU; -1: anywhere */
+	uint64_t memory;		/* bytes the machine has: no peer needs to lend more */
 	bool confined;			/* it may not call what some ports are made with */
 	struct sw_port port[L2_PORTS_MAX];
 };

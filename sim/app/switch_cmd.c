@@ -24,11 +24,11 @@ static void usage(FILE *to)
 		fprintf(to, "          %s\n", help);
 	}
 	fprintf(to, "\nKeys of a port: socket PATH, connect on|off, queues N, worker N, node N, "
-		"mode access|trunk, pvid N,\nvlans LIST, mtu N, macs LIST, spoofcheck, learning, "
-		"learn_max N, in_bytes RATE,\nin_frames RATE, out_bytes RATE, storm RATE, "
-		"isolated, uplink, mirror, reserved (on|off),\naccept MODES; for tap: dev NAME, "
-		"address A/LEN, bridge NAME; for pcap: file PATH.\n"
-		"`show' may be left out; rates take k, m, g.\n");
+		"memory_max BYTES,\nmode access|trunk, pvid N, vlans LIST, mtu N, macs LIST, "
+		"spoofcheck, learning, learn_max N,\nin_bytes RATE, in_frames RATE, "
+		"out_bytes RATE, storm RATE, isolated, uplink, mirror, reserved (on|off),\n"
+		"accept MODES; for tap: dev NAME, address A/LEN, bridge NAME; for pcap: file "
+		"PATH.\n`show' may be left out; numbers take k, m, g.\n");
 }
 
 static int call(const char *path, char **argv, int argc, bool json)

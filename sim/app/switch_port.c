@@ -87,6 +87,10 @@ static int make_vhost(struct sw *s, struct sw_port *p, const Podpci__Port *m, st
 		.shared = s->opts.workers.n > 1,
 	};
 
+	p->memory_max = m->has_memory_max ? m->memory_max : s->memory;
+	cfg.memory_max = p->memory_max;
+	if (!p->memory_max)
+		return err_set(e, -EINVAL, "memory_max is at least a byte");
 	if (!p->queues || p->queues > VUS_PAIRS_MAX)
 		return err_set(e, -EINVAL, "queues is 1 to %d", VUS_PAIRS_MAX);
 	if (!p->socket[0] && (size_t)snprintf(p->socket, sizeof(p->socket), "%s/%s.sock",
@@ -445,7 +449,7 @@ int sw_port_set(struct sw *s, struct sw_port *p, const Podpci__Port *m, struct e
 	int rc;
 
 	if (m->kind || m->socket || m->has_connect || m->dev || m->file || m->has_queues ||
-	    m->has_worker || m->has_node || m->address || m->bridge)
+	    m->has_worker || m->has_node || m->has_memory_max || m->address || m->bridge)
 		return err_set(e, -EINVAL, "%s: its kind and place are fixed; remove it and add it "
 			       "anew", p->name);
 	c = sw_conf_copy(s, p);

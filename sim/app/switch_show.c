@@ -92,6 +92,8 @@ static void port_row(struct sw *s, const struct sw_port *p, struct ctl_call *c)
 	row.dev = p->dev[0] ? text(p->dev) : NULL;
 	row.file = p->file[0] ? text(p->file) : NULL;
 	OPT(row, queues, p->queues);
+	if (p->memory_max)
+		OPT(row, memory_max, p->memory_max);
 	OPT(row, learned, l2fdb_count_of(l2_fdb(s->l2), (uint16_t)p->id));
 	port_conf_row(&row, conf);
 	sw_format_vlans(conf->vlans, vlans, sizeof(vlans));

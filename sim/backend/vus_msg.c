@@ -387,6 +387,12 @@ static int answer(struct vus *v, struct vus_msg *m, uint32_t size)
 	return vus_reply(v, m);
 }
 
+static const char *why(int rc)
+{
+	return rc == -E2BIG ? "more memory than the port takes (memory_max), or too many regions" :
+	       strerror(-rc);
+}
+
 int vus_handle(struct vus *v)
 {
 	struct vus_msg *m = &v->m;
@@ -402,7 +408,7 @@ int vus_handle(struct vus *v)
 		rc = row->handle(v, m);
 	if (rc < 0) {
 		port_tally(&v->row[PORT_MESSAGES_BAD], 1);
-		vus_complain(v, row ? row->name : "unknown request", strerror(-rc));
+		vus_complain(v, row ? row->name : "unknown request", why(rc));
 	}
 	if (rc == 0 && row->replies)
 		return answer(v, m, m->reply_size);

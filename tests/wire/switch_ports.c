@@ -114,6 +114,37 @@ static void lie(struct pod *d, unsigned i)
 		nap_ms(1);
 }
 
+/* C-PR-02: the first peer lends a byte more than its port takes, the second just as much. */
+static void a_port_takes_only_so_much_memory(void)
+{
+	struct rig r;
+	struct pod *d = &r.pod[0];
+
+	rig_up(&r, 1);
+	pod_up(&r, 1, 0);
+	snprintf(d->name, sizeof(d->name), "p0");
+	snprintf(d->path, sizeof(d->path), "/tmp/switch-test-%d-0", (int)getpid());
+	CU_EQ(cmd(&r, "port add p0 socket %s memory_max 0", d->path), -EINVAL);
+	CU_EQ(cmd(&r, "port add p0 socket %s memory_max %u", d->path, POD_MEM - 1), 0);
+	CU_EQ(cmd(&r, "port set p0 memory_max %u", POD_MEM), -EINVAL);
+	CU_ASSERT_EQUAL_FATAL(peer_new(&d->p, POD_MEM), 0);
+	CU_EQ(peer_connect(&d->p, d->path), 0);
+	peer_send(&d->p, VU_SET_OWNER, VU_VERSION, NULL, 0, NULL, 0);
+	peer_send_u64(&d->p, VU_SET_FEATURES, BIT(VIRTIO_F_VERSION_1));
+	peer_send_memory(&d->p);
+	for (unsigned i = 0; i < 2000 && !stat_of(&r, "p0", PORT_MESSAGES_BAD); i++)
+		nap_ms(1);
+	CU_EQ(stat_of(&r, "p0", PORT_MESSAGES_BAD), 1);
+	CU_ASSERT_FALSE(port_is_up(&r, "p0"));
+	peer_free(&d->p);
+	CU_EQ(cmd(&r, "port del p0"), 0);
+	CU_EQ(cmd(&r, "port add p0 socket %s memory_max %u", d->path, POD_MEM), 0);
+	pod_connect(&r, d, 0, POD_NUM - 1);
+	talk(&r.pod[1], d, 1, 2, 1);
+	CU_EQ(talk(d, &r.pod[1], 2, 1, 100), 100);
+	rig_down(&r);
+}
+
 /* Neighbours keep 99 % whatever one pod does. */
 static void neighbours_keep_their_frames_beside_a_bad_pod(void)
 {
@@ -309,6 +340,7 @@ static void a_mirror_writes_what_passes_to_a_file(void)
 CU_MAIN("switch/ports",
 	T(frames_pass_between_formats_and_workers),
 	TC("C-SW-01, C-SW-06, C-SW-10, C-DS-18", neighbours_keep_their_frames_beside_a_bad_pod),
+	TC("C-PR-02", a_port_takes_only_so_much_memory),
 	TC("C-MM-06", memory_that_is_cut_off_ends_one_session_only),
 	TC("C-MS-15", a_pod_may_die_and_come_back_at_any_moment),
 	T(ports_come_and_go_beside_traffic),
