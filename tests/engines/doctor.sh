@@ -151,6 +151,12 @@ no_pages_allowed() {
 	echo 0 >"/sys/fs/cgroup$all/hugetlb.2MB.max"
 }
 
+bad_ring() {
+	start bad nsenter -t "${PID[pod]}" -m -- env LD_PRELOAD="$T/lib/libpodpci.so" \
+		python3 "$HERE/badring.py" 0000:00:04.0
+	until_true 10 log_has bad done || { log bad; return 1; }
+}
+
 # A pod whose memory is in more files than DPDK's back-ends take.
 torn_pod() {
 	backend be "iface=$T/pod/be" && chmod 666 "$T/pod/be" || return
@@ -255,6 +261,15 @@ check "the node knows the port by its traffic" until_true 5 says port "ok|warn" 
 	"p1: (connected, and no frame|[0-9]+ frames)" node
 }
 stop driver
+check "a driver with broken rings starts" bad_ring
+# shellcheck disable=SC2086
+{
+check "its device is broken, and what to do" says device fail \
+	"net0: the device wants a reset.*restart the application" $P
+check "... its rings are why" says device warn "net0: bad_rings: 1 -> the driver gave rings" $P
+check "... and it rang before it ran" says device warn "net0: notifies_dropped: 1" $P
+}
+stop bad
 check "a driver without the library starts" stranger
 # shellcheck disable=SC2086
 check "... and is told" says driver fail "has not loaded the library.*statically" $P
