@@ -25,10 +25,10 @@ check "a server without a socket" refused "net0: server needs socket=PATH" --net
 check "a wrong value" refused \
 	"--net: queue-size=300: must be a power of two from 64 to 32768" \
 	--net "socket=/x,queue-size=300"
-check "an unknown key" refused "--net: pace: unknown key; there are socket, tap, server, id, \
-bdf, mac, queues, queue-size, mode, door, packed, mrg, mtu, speed, duplex, filters, host-notifier, \
-timeout, wait" \
-	--net socket=/x,pace=10
+keys=$("$PODPCI" run --help | sed -n '/^Keys of --net/,/^$/s/^  \([a-z-]*\).*/\1/p' |
+	paste -sd , | sed 's/,/, /g')
+check "an unknown key, and the help names the same ones" refused \
+	"--net: pace: unknown key; there are $keys" --net socket=/x,pace=10
 check "an unknown option" refused "--frob: unknown option; see podpci run --help" --frob
 check "an option that needs a value" refused "--option: needs a value, KEY=VALUE" \
 	--net socket=/x --option
