@@ -285,12 +285,16 @@ static inline int access_bar(struct ioapi_func *f, unsigned bar, uint64_t off, u
 
 	if (b->unlocked) {
 		w = find(b, 0, b->unlocked, off, size);
+		if (w && !write)
+			__atomic_add_fetch(&f->other_reads, 1, __ATOMIC_RELAXED);
 		if (w)
 			return access_unlocked(f, b, w, off, size, write, val);
 	}
 	rc = lock_take(&f->lock);
 	if (rc)
 		return rc;
+	if (!write)
+		func_count_read(f);
 	rc = gate_check(f, b, __ATOMIC_RELAXED);
 	if (!rc)
 		rc = window_access(find(b, b->unlocked, b->count, off, size), off, size, write,

@@ -76,7 +76,8 @@ struct ioapi_func {
 	uint32_t          gate;		/* GATE_*; written under the lock, read without it */
 	uint32_t          in_flight;	/* unlocked accesses under way */
 	uint64_t          refused;	/* accesses that changed nothing */
-	uint64_t          reads, writes;
+	uint64_t          reads, writes;	/* reads: under the lock */
+	uint64_t          other_reads;		/* those that came without it */
 
 	uint8_t           cfg[CFG_BYTES], power_on[CFG_BYTES], writable[CFG_BYTES];
 	unsigned          cap_next;	/* first free byte for a capability */
@@ -139,6 +140,12 @@ void cfg_power_on(struct ioapi_func *f);
 int  cfg_read(struct ioapi_func *f, uint64_t off, unsigned size, uint64_t *val);
 int  cfg_write(struct ioapi_func *f, uint64_t off, unsigned size, uint64_t val);
 void cfg_command_set(struct ioapi_func *f, uint16_t command);
+
+/* Lock held: nobody else adds meanwhile, so a store will do. */
+static inline void func_count_read(struct ioapi_func *f)
+{
+	__atomic_store_n(&f->reads, f->reads + 1, __ATOMIC_RELAXED);
+}
 
 /* bar.c */
 int  bar_layout(struct ioapi_func *f, struct err *e);

@@ -174,6 +174,8 @@ static int access_config(struct ioapi_func *f, uint64_t off, unsigned size, bool
 
 	if (rc)
 		return rc;
+	if (!write)
+		func_count_read(f);
 	if (f->bus->dead || (write && !(f->gate & GATE_OPEN)))
 		rc = -ENODEV;
 	else
@@ -182,23 +184,26 @@ static int access_config(struct ioapi_func *f, uint64_t off, unsigned size, bool
 	return rc;
 }
 
+static __attribute__((cold)) int read_nothing(struct ioapi_func *f, unsigned size)
+{
+	__atomic_add_fetch(&f->other_reads, 1, __ATOMIC_RELAXED);
+	return width_ok(size) ? -ENXIO : -EINVAL;
+}
+
 int ioapi_read(struct ioapi_func *f, unsigned region, uint64_t off, unsigned size, uint64_t *val)
 {
-	int rc = -EINVAL;
+	int rc;
 
-	if (!width_ok(size))
-		;
-	else if (region < BARS)
+	if (width_ok(size) && region < BARS)
 		rc = bar_read(f, region, off, size, val);
-	else if (region == IOAPI_CONFIG)
+	else if (width_ok(size) && region == IOAPI_CONFIG)
 		rc = access_config(f, off, size, false, val);
 	else
-		rc = -ENXIO;
+		rc = read_nothing(f, size);
 	if (__builtin_expect(rc != 0, 0)) {
 		*val = UINT64_MAX;
 		refuse(f, rc);
 	}
-	__atomic_add_fetch(&f->reads, 1, __ATOMIC_RELAXED);
 	if (trace_wanted(f->bus->trace))
 		tell_access(f, TRACE_READ, region, off, size, *val, rc);
 	return rc;
@@ -261,7 +266,8 @@ unsigned ioapi_stats(const struct ioapi_func *cf, struct ioapi_stat *rows, unsig
 {
 	struct ioapi_func *f = (struct ioapi_func *)(uintptr_t)cf;	/* for its lock */
 	const struct ioapi_stat own[] = {
-		{ "register_reads", __atomic_load_n(&f->reads, __ATOMIC_RELAXED) },
+		{ "register_reads", __atomic_load_n(&f->reads, __ATOMIC_RELAXED) +
+				    __atomic_load_n(&f->other_reads, __ATOMIC_RELAXED) },
 		{ "register_writes", __atomic_load_n(&f->writes, __ATOMIC_RELAXED) },
 		{ "bus_refused", __atomic_load_n(&f->refused, __ATOMIC_RELAXED) },
 	};
