@@ -236,12 +236,12 @@ $(B)/obj/gen/%.o: $(B)/gen/%.c $(STAMP) | $(GEN:=.h)
 $(B)/obj/%.o: %.c $(STAMP) | $(GEN:=.h)
 	$(call say,CC,$<)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(CC) $(ALL_CFLAGS) $(call pkg,$<,--cflags) -MMD -MP -c -o $@ $<
+	$(Q)$(CC) $(ALL_CFLAGS) $(call pkg,$<,--cflags) -MD -MP -c -o $@ $<
 
 $(B)/syntax/%.ok: %.c | $(GEN:=.h)
 	$(call say,CHECK,$<)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(CC) $(ALL_CFLAGS) $(call pkg,$<,--cflags) -MMD -MP -MT $@ -MF $(@:.ok=.d) \
+	$(Q)$(CC) $(ALL_CFLAGS) $(call pkg,$<,--cflags) -MD -MP -MT $@ -MF $(@:.ok=.d) \
 		-fsyntax-only $<
 	$(Q)touch $@
 
