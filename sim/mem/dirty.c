@@ -54,18 +54,61 @@ int dirty_cover(struct dirty *d, uint64_t top)
 	return (int)rc;
 }
 
-static int look(const struct dirty *d, uint64_t off, uint64_t len, word_fn fn, void *ctx)
+static int window(const struct dirty *d, uint64_t off, uint64_t len, uint64_t **word)
 {
 	long p = fault_now() ? -ENOMEM : sys_call(SYS_mmap, NULL, len, PROT_READ | PROT_WRITE,
 						  MAP_SHARED, d->fd, off);
-	uint64_t *word = (uint64_t *)(uintptr_t)p;
 
 	if (p < 0 && p > -(long)PAGE)
 		return (int)p;
+	*word = (uint64_t *)(uintptr_t)p;
+	return 0;
+}
+
+/* Bits [from, to), all in one page of the bitmap. */
+static int mark_bits(struct dirty *d, uint64_t from, uint64_t to)
+{
+	uint64_t off = from / 8 & ~(uint64_t)(PAGE - 1), *word;
+	int rc = window(d, off, PAGE, &word);
+
+	if (rc)
+		return rc;
+	for (uint64_t bit = from - off * 8; bit < to - off * 8; bit++)
+		__atomic_fetch_or(&word[bit / 64], UINT64_C(1) << bit % 64, __ATOMIC_RELEASE);
+	sys_call(SYS_munmap, word, PAGE);
+	return 0;
+}
+
+int dirty_mark(struct dirty *d, uint64_t addr, uint64_t len)
+{
+	uint64_t last = addr + len - 1, bit = addr / DIRTY_PAGE, end = last / DIRTY_PAGE + 1;
+	int rc = 0;
+
+	if (!len)
+		return 0;
+	if (last < addr || end > d->bytes * 8)
+		return -ERANGE;
+	while (!rc && bit < end) {
+		uint64_t stop = (bit / (PAGE * 8) + 1) * (PAGE * 8);
+
+		stop = stop < end ? stop : end;
+		rc = mark_bits(d, bit, stop);
+		bit = stop;
+	}
+	return rc;
+}
+
+static int look(const struct dirty *d, uint64_t off, uint64_t len, word_fn fn, void *ctx)
+{
+	uint64_t *word;
+	int rc = window(d, off, len, &word);
+
+	if (rc)
+		return rc;
 	for (uint64_t i = 0; i < len / sizeof(*word); i++)
 		if (__atomic_load_n(&word[i], __ATOMIC_RELAXED))
 			fn(&word[i], off / sizeof(*word) + i, ctx);
-	sys_call(SYS_munmap, p, len);
+	sys_call(SYS_munmap, word, len);
 	return 0;
 }
 

@@ -22,6 +22,8 @@ int  dirty_open(struct dirty *d);	/* empty, covering nothing; or -errno */
 void dirty_close(struct dirty *d);	/* a closed one is fine */
 /* Covers all addresses below `top`; marks stay. */
 int  dirty_cover(struct dirty *d, uint64_t top);
+/* Marks the pages of [addr, addr + len) beside whoever else marks now; -ERANGE: not covered. */
+int  dirty_mark(struct dirty *d, uint64_t addr, uint64_t len);
 /* Marks in `to`, which must cover them, what is marked in `from`. */
 int  dirty_add(struct dirty *to, const struct dirty *from);
 /*

@@ -161,8 +161,11 @@ int vq_load(const struct vq *r, uint64_t addr, void *word, size_t len)
 int vq_store(const struct vq *r, uint64_t addr, const void *word, size_t len)
 {
 	void *p = r->set.at(r->set.ctx, addr, len);
+	int rc = p ? guard_copy(p, word, len) : -EFAULT;
 
-	return p ? guard_copy(p, word, len) : -EFAULT;
+	if (!rc && r->set.wrote)
+		r->set.wrote(r->set.ctx, addr, len);
+	return rc;
 }
 
 typedef int (*copy_part)(const struct vq *r, uint64_t addr, void *buf, size_t len);

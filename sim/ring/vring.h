@@ -22,12 +22,15 @@
 
 /* Where [addr, addr + len) of the driver's memory is in this process; NULL: nowhere. */
 typedef void *(*vq_at)(void *ctx, uint64_t addr, uint64_t len);
+/* The device wrote there. */
+typedef void (*vq_wrote)(void *ctx, uint64_t addr, uint64_t len);
 
 struct vq_setup {
 	uint16_t num;
 	uint64_t desc, avail, used;	/* packed: descriptors, driver area, device area */
 	bool     packed, event_idx, indirect;
 	vq_at at;
+	vq_wrote wrote;			/* NULL: nobody wants to know */
 	void    *ctx;
 };
 

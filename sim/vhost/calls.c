@@ -114,6 +114,12 @@ void vhost_log_stop(struct vhost *v)
 	v->log_told = 0;
 }
 
+void vhost_log_wrote(struct vhost *v, uint64_t addr, uint64_t len)
+{
+	if (v->log_on && (v->log.fd < 0 || dirty_mark(&v->log, addr, len)))
+		v->log_lost = true;
+}
+
 int vhost_log_harvest(struct vhost *v, void (*page)(void *ctx, uint64_t addr), void *ctx)
 {
 	bool lost = v->log_lost;

@@ -170,6 +170,8 @@ static int find_base(struct vhost *v, unsigned ring, struct vhost_ring_addr *a)
 	v->torn_mended += note.mended;
 	v->given_back += note.given_back;
 	v->resumes_guessed += note.doubt && !seen && !note.given_back;
+	if (note.mended || note.given_back)
+		vhost_log_wrote(v, r->r.desc, 16 * (uint64_t)r->r.num);
 	if (!seen)
 		a->base = base;
 	log_info(v->cfg.id, "ring %u resumes at %#x%s%s%s", ring, a->base,

@@ -62,7 +62,7 @@ struct vhost {
 	struct vhost_inflight inflight;	/* outlives the peer; fd -1: none */
 
 	bool         log_on;		/* the wish */
-	bool         log_lost;		/* some peer wrote without logging */
+	bool         log_lost;		/* something was written unlogged */
 	struct dirty log;		/* of this peer, with what its predecessors left */
 	uint64_t     log_told;		/* bytes of it the peer has, 0: none */
 

@@ -141,9 +141,11 @@ void vhost_announce(struct vhost *v, const uint8_t mac[6]);
  */
 int  vhost_log_start(struct vhost *v);
 void vhost_log_stop(struct vhost *v);
+/* The device itself wrote to [addr, addr + len) of the driver's memory. */
+void vhost_log_wrote(struct vhost *v, uint64_t addr, uint64_t len);
 /*
  * Tells every guest page written since it was last asked, once; page() is called with the lock
- * held. -ENODATA: a back-end wrote that could not log, so all pages count as written.
+ * held. -ENODATA: something was written that could not be logged, so all pages count as written.
  */
 int  vhost_log_harvest(struct vhost *v, void (*page)(void *ctx, uint64_t addr), void *ctx);
 

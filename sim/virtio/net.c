@@ -200,14 +200,6 @@ static void ring_fill(struct virtio_net *n, unsigned q)
 	};
 }
 
-static int ctrl_start(struct virtio_net *n, unsigned q)
-{
-	struct vq_setup s;
-
-	vdev_vq_setup(&n->d, q, &s);
-	return vq_init(&n->ctrl, &s);
-}
-
 /* What the back-end is to know of what the driver accepted. */
 static uint64_t net_acked(const struct virtio_net *n)
 {
@@ -231,7 +223,7 @@ static int net_start(struct vdev *d)
 			ring_fill(n, q);
 	}
 	if (net_role(d, data) == VDEV_BELL_SERVE && d->queue[data].enabled) {
-		rc = ctrl_start(n, data);
+		rc = net_ctrl_start(n, data);
 		if (rc < 0)
 			return rc;
 	}
@@ -252,7 +244,7 @@ static int net_queue_start(struct vdev *d, unsigned q)
 	struct virtio_net *n = net_of(d);
 
 	if (net_role(d, q) == VDEV_BELL_SERVE)
-		return ctrl_start(n, q);
+		return net_ctrl_start(n, q);
 	ring_fill(n, q);
 	return vhost_ring_start(n->vhost, q, &n->ring[q]);
 }

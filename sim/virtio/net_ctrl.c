@@ -186,6 +186,23 @@ static const struct command *find(const struct virtio_net_ctrl_hdr *h)
 	return NULL;
 }
 
+static void wrote(void *ctx, uint64_t addr, uint64_t len)
+{
+	struct vdev *d = ctx;
+	struct virtio_net *n = d->dev;
+
+	vhost_log_wrote(n->vhost, addr, len);
+}
+
+int net_ctrl_start(struct virtio_net *n, unsigned q)
+{
+	struct vq_setup s;
+
+	vdev_vq_setup(&n->d, q, &s);
+	s.wrote = wrote;
+	return vq_init(&n->ctrl, &s);
+}
+
 /* ---- serving ------------------------------------------------------------------------------- */
 
 static int execute(struct virtio_net *n)

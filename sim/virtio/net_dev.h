@@ -50,6 +50,8 @@ int  net_set_pairs(struct virtio_net *n, unsigned pairs);
 /* Which receive offloads are in force; when it returns the back-end has it. */
 int  net_set_offloads(struct virtio_net *n, uint64_t offloads);
 
+/* The control queue q, as the driver has set it up, stands at its beginning. */
+int  net_ctrl_start(struct virtio_net *n, unsigned q);
 /* Serves what the driver put on the control queue q. */
 void net_ctrl_serve(struct virtio_net *n, unsigned q);
 

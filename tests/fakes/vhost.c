@@ -253,6 +253,15 @@ int vhost_get_config(struct vhost *v, void *buf, unsigned off, unsigned len)
 	return (int)len;
 }
 
+void vhost_log_wrote(struct vhost *v, uint64_t addr, uint64_t len)
+{
+	if (v->writes < FAKE_WRITES_MAX)
+		v->write[v->writes] = (struct fake_write){ addr, len };
+	v->writes++;
+	if (!lock_mine(v->host.lock))
+		v->calls_unlocked++;
+}
+
 void vhost_announce(struct vhost *v, const uint8_t mac[6])
 {
 	note(v, "announce", 0, mac[5]);

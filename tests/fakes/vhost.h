@@ -9,11 +9,16 @@
 #include "sim/vhost/vhost.h"
 
 #define FAKE_CALLS_MAX 512	/* the first ones are kept, all are counted */
+#define FAKE_WRITES_MAX 64	/* likewise */
 
 struct fake_call {
 	const char *name;		/* "start", "ring_enable", ... */
 	unsigned    ring;		/* or number of rings */
 	int64_t     arg;		/* bool, fd, status */
+};
+
+struct fake_write {
+	uint64_t addr, len;
 };
 
 struct vhost {
@@ -35,6 +40,8 @@ struct vhost {
 	uint8_t             config[12];		/* the back-end's */
 	unsigned            calls, calls_unlocked;
 	struct fake_call    call[FAKE_CALLS_MAX];
+	unsigned            writes;		/* told of, and the first of them */
+	struct fake_write   write[FAKE_WRITES_MAX];
 };
 
 /* What the next vhost_new() finds its back-end offering; known: false for none. */

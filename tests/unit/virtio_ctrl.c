@@ -379,6 +379,52 @@ static void event_idx_asks_for_the_next_buffer(void)
 	rig_down(&c.r);
 }
 
+/* For the log: every byte of the ring that changes, and the answer. */
+static bool told(const struct vhost *v, uint64_t addr)
+{
+	for (unsigned i = 0; i < v->writes && i < FAKE_WRITES_MAX; i++)
+		if (addr >= v->write[i].addr && addr - v->write[i].addr < v->write[i].len)
+			return true;
+	return false;
+}
+
+static void what_the_device_writes_is_told(bool packed)
+{
+	static uint8_t was[16384];
+	struct qdrv_part p[2];
+	unsigned changed = 0, untold = 0;
+	uint64_t size = qdrv_size(64), ack;
+	struct vhost *v;
+	uint8_t *va;
+
+	CU_EQ_FATAL(ctl_up(&c, CTL_ALL | EVENT_IDX | (packed ? PACKED : 0), 1, 64), RUNNING);
+	CU_ASSERT_FATAL(size <= sizeof(was));
+	v = fake_vhost();
+	v->writes = 0;
+	ack = c.page + 4096;
+	p[0] = (struct qdrv_part){ c.page, 2, false };
+	p[1] = (struct qdrv_part){ ack, 1, true };
+	va = rig_va(&c.r, c.page);
+	va[0] = VIRTIO_NET_CTRL_ANNOUNCE;
+	qdrv_add(&c.q, p, 2);
+	memcpy(was, c.q.va, size);
+	rig_notify(&c.r, c.queue);
+	for (uint64_t i = 0; i < size; i++) {
+		if (was[i] == c.q.va[i])
+			continue;
+		changed++;
+		untold += !told(v, c.q.desc + i);
+	}
+	CU_ASSERT(changed > 0);
+	CU_EQ(untold, 0);
+	CU_ASSERT(told(v, ack));
+	CU_ASSERT(!told(v, ack + 1));
+	CU_ASSERT(!told(v, c.page));
+	CU_EQ(v->calls_unlocked, 0);
+	rig_down(&c.r);
+}
+BOTH(what_the_device_writes_is_told)
+
 #define ROW(text, name) \
 	{ text ", split", name##_split }, { text ", packed", name##_packed }
 
@@ -398,4 +444,5 @@ CU_MAIN("virtio/ctrl",
 	ROW("A-SR-08,09 A-PR-09 the driver is interrupted as it asked",
 	    the_driver_is_interrupted_as_it_asked),
 	{ "A-IS-02 INTx of the control queue", intx_of_the_control_queue },
+	ROW("what the device writes is told to the log", what_the_device_writes_is_told),
 	{ "EVENT_IDX asks for the next buffer", event_idx_asks_for_the_next_buffer })

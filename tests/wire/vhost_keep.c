@@ -398,6 +398,57 @@ static void a_backend_that_wrote_unlogged_makes_all_pages_count(void)
 	sess_free(&s);
 }
 
+static void what_the_device_writes_itself_is_logged(void)
+{
+	struct pages p;
+	struct sess s;
+	uint64_t at;
+
+	start_with(&s, VU_PROTOCOL_LOG_SHMFD, false);
+	at = (uintptr_t)s.mem;
+	sess_do(&s, (vhost_log_wrote(s.v, at, 4), 0));		/* nobody asked yet */
+	CU_EQ(sess_do(&s, vhost_log_start(s.v)), 0);
+	mark(&s, at);
+	sess_do(&s, (vhost_log_wrote(s.v, at + 2 * 4096 - 2, 4), 0));
+	sess_do(&s, (vhost_log_wrote(s.v, at + 8, 0), 0));
+	CU_EQ(harvest(&s, &p), 0);
+	CU_EQ(p.n, 3);
+	for (unsigned i = 0; i < 3; i++)
+		CU_EQ(p.at[i], at + i * 4096);
+	sess_do(&s, (vhost_log_wrote(s.v, at + SESS_MEMORY - 1, 1), 0));
+	come_back(&s);
+	CU_EQ(harvest(&s, &p), 0);
+	CU_EQ(p.n, 1);
+	CU_EQ(p.at[0], at + SESS_MEMORY - 4096);
+	/* What no mark can stand for is not forgotten either. */
+	sess_do(&s, (vhost_log_wrote(s.v, UINT64_MAX - 4, 4), 0));
+	CU_EQ(harvest(&s, &p), -ENODATA);
+	CU_EQ(harvest(&s, &p), 0);
+	CU_EQ(p.n, 0);
+	sess_free(&s);
+}
+
+static void what_the_device_mends_is_logged(void)
+{
+	struct vring_packed_desc *d;
+	struct pages p;
+	struct sess s;
+
+	start_with(&s, VU_PROTOCOL_LOG_SHMFD, true);
+	CU_EQ(sess_do(&s, vhost_log_start(s.v)), 0);
+	d = sess_packed(&s, 1);
+	for (unsigned i = 0; i < 256; i++)
+		d[i] = (struct vring_packed_desc){
+			.addr = 0x1000, .id = (uint16_t)(i / 2),
+			.flags = (uint16_t)(AVAIL | (i % 2 ? 0 : VRING_DESC_F_NEXT)) };
+	come_back(&s);
+	CU_EQ(sess_stat(&s, "ring_buffers_given_back"), 128);
+	CU_EQ(harvest(&s, &p), 0);
+	CU_EQ(p.n, 1);
+	CU_EQ(p.at[0], (uintptr_t)d);
+	sess_free(&s);
+}
+
 static void a_refused_log_is_no_log(void)
 {
 	struct pages p;
@@ -514,6 +565,8 @@ CU_MAIN("wire/vhost_keep",
 	{ "B-LG-01 who cannot log is not asked to", who_cannot_log_is_not_asked_to },
 	{ "B-LG-03 a back-end that wrote unlogged makes all pages count",
 	  a_backend_that_wrote_unlogged_makes_all_pages_count },
+	{ "what the device writes itself is logged", what_the_device_writes_itself_is_logged },
+	{ "what the device mends is logged", what_the_device_mends_is_logged },
 	{ "B-LG-03, B-RA-03 a refused log is no log", a_refused_log_is_no_log },
 	{ "B-RD-01, B-MSG-29 a reset is told after the rings stopped",
 	  a_reset_is_told_after_the_rings_stopped },
