@@ -37,6 +37,7 @@ static struct {
 	unsigned n_fds;
 	int opened[OPENED_MAX];		/* by us, to be closed after */
 	unsigned n_opened;
+	int lack;			/* -errno: no room to look for a file; 0: there was */
 } look;
 
 static bool file_of(int fd, dev_t *dev, uint64_t *ino)
@@ -89,11 +90,13 @@ static void list_fds(void)
 	char buf[2048] __attribute__((aligned(8)));
 	void *rows;
 
+	look.lack = dir < 0 ? (int)dir : 0;
 	if (dir < 0)
 		return;
 	rows = real.mmap(NULL, FDS_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
 			 -1, 0);
 	look.fds = rows == MAP_FAILED ? NULL : rows;
+	look.lack = look.fds ? 0 : -ENOMEM;
 	while (look.fds && (n = sys_call(SYS_getdents64, (int)dir, buf, sizeof(buf))) > 0) {
 		for (long at = 0; at < n;) {
 			struct dirent_head *d = (struct dirent_head *)(buf + at);
@@ -117,6 +120,8 @@ static int try_path(const char *path, const struct maps_row *r)
 	if (look.n_opened == OPENED_MAX)
 		return -1;
 	fd = sys_call(SYS_open, path, O_RDWR | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	if (fd == -EMFILE || fd == -ENFILE || fd == -ENOMEM)
+		look.lack = (int)fd;
 	if (fd < 0)
 		return -1;
 	if (!file_of((int)fd, &dev, &ino) || dev != r->dev || ino != r->ino) {
@@ -184,6 +189,12 @@ static int take_mapping(const struct maps_row *r, void *arg)
 	if (!r->shared)
 		return refuse(r->ino ? "a private mapping" : "private");
 	fd = fd_of(r);
+	if (fd < 0 && look.lack) {
+		log_error("dma", "memory at 0x%llx: its file cannot be found for want of %s",
+			  (unsigned long long)look.va, look.lack == -ENOMEM ? "memory" :
+			  "descriptors: raise the limit (ulimit -n)");
+		return look.lack;
+	}
 	if (fd < 0)
 		return refuse("of a file that cannot be opened");
 	return add_piece(fd, r->off + (look.va - r->start), end - look.va);
@@ -220,6 +231,7 @@ static void look_begin(uint64_t va, uint64_t iova, uint64_t size)
 	look.end = va + size;
 	look.n = look.n_opened = look.n_fds = 0;
 	look.fds = NULL;
+	look.lack = 0;
 }
 
 static void look_end(void)

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "sim/core/err.h"
+#include "sim/core/fault.h"
 #include "sim/core/fd.h"
 #include "sim/core/log.h"
 #include "sim/core/sys.h"
@@ -190,8 +191,8 @@ static void on_client(struct ctl_server *s, struct client *k, uint32_t events, u
 
 static void on_listener(struct ctl_server *s)
 {
-	int fd = (int)sys_call(SYS_accept4, s->listen_fd, NULL, NULL,
-			       SOCK_CLOEXEC | SOCK_NONBLOCK);
+	int fd = fault_now() ? -EMFILE : (int)sys_call(SYS_accept4, s->listen_fd, NULL, NULL,
+						       SOCK_CLOEXEC | SOCK_NONBLOCK);
 
 	if (fd >= 0)
 		fd = fd_keep(fd);
@@ -250,7 +251,8 @@ int ctl_server_fd(const struct ctl_server *s)
 
 static int new_socket(void)
 {
-	long fd = sys_call(SYS_socket, AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	long fd = fault_now() ? -EMFILE : sys_call(SYS_socket, AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC |
+						   SOCK_NONBLOCK, 0);
 
 	return fd < 0 ? (int)fd : fd_keep((int)fd);
 }
@@ -320,7 +322,7 @@ int ctl_server_new(struct ctl_server **out, const char *path, unsigned mode, int
 	s->owner = owner;
 	for (unsigned i = 0; i < CTL_CLIENTS_MAX; i++)
 		s->client[i].fd = -1;
-	s->epoll_fd = (int)sys_call(SYS_epoll_create1, EPOLL_CLOEXEC);
+	s->epoll_fd = fault_now() ? -EMFILE : (int)sys_call(SYS_epoll_create1, EPOLL_CLOEXEC);
 	if (s->epoll_fd >= 0)
 		s->epoll_fd = fd_keep(s->epoll_fd);
 	rc = s->epoll_fd < 0 ? err_set(e, s->epoll_fd, "epoll: %s", strerror(-s->epoll_fd)) :

@@ -286,7 +286,8 @@ static void retry_ready(struct loop_source *s, uint32_t events)
 /* One client at a time; a dead one makes room. */
 static void server_try(struct vhost_user *u)
 {
-	long fd = sys_call(SYS_accept4, u->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	long fd = fault_now() ? -EMFILE : sys_call(SYS_accept4, u->listen_fd, NULL, NULL,
+						   SOCK_CLOEXEC | SOCK_NONBLOCK);
 
 	if (fd < 0)
 		return;

@@ -32,17 +32,23 @@
 
 /* ---- what may be refused -------------------------------------------------------------------- */
 
-#define REFUSE(type, name, params, args, code, none) \
+#define REFUSE_IF(cond, type, name, params, args, code, none) \
 	type __real_##name params; \
 	type __wrap_##name params; \
 	type __wrap_##name params \
 	{ \
-		if (fault_now()) { \
+		if ((cond) && fault_now()) { \
 			errno = code; \
 			return none; \
 		} \
 		return __real_##name args; \
 	}
+
+#define REFUSE(...) REFUSE_IF(true, __VA_ARGS__)
+/* What a scripted back-end calls as well, it is not refused. */
+#define REFUSE_ALONE(...) REFUSE_IF(__atomic_load_n(&alone, __ATOMIC_RELAXED), __VA_ARGS__)
+
+static bool alone;
 
 REFUSE(void *, malloc, (size_t n), (n), ENOMEM, NULL)
 REFUSE(void *, calloc, (size_t n, size_t size), (n, size), ENOMEM, NULL)
@@ -53,6 +59,16 @@ REFUSE(int, accept4, (int fd, struct sockaddr *a, socklen_t *n, int flags), (fd,
 	EMFILE, -1)
 REFUSE(int, eventfd, (unsigned n, int flags), (n, flags), EMFILE, -1)
 REFUSE(int, epoll_create1, (int flags), (flags), EMFILE, -1)
+REFUSE_ALONE(int, memfd_create, (const char *name, unsigned flags), (name, flags), EMFILE, -1)
+REFUSE_ALONE(int, pipe2, (int *ends, int flags), (ends, flags), EMFILE, -1)
+REFUSE_ALONE(int, timerfd_create, (int clock, int flags), (clock, flags), EMFILE, -1)
+REFUSE_ALONE(void *, mmap, (void *at, size_t n, int prot, int flags, int fd, off_t off),
+	(at, n, prot, flags, fd, off), ENOMEM, MAP_FAILED)
+REFUSE_ALONE(int, pthread_create, (pthread_t *t, const pthread_attr_t *a, void *(*fn)(void *),
+	void *arg), (t, a, fn, arg), EAGAIN, EAGAIN)
+REFUSE_ALONE(int, open, (const char *path, int flags, mode_t mode), (path, flags, mode), EMFILE, -1)
+REFUSE_ALONE(int, openat, (int dir, const char *path, int flags, mode_t mode),
+	(dir, path, flags, mode), EMFILE, -1)
 
 /* ---- the ledger ----------------------------------------------------------------------------- */
 
@@ -104,10 +120,12 @@ static unsigned each_fault(const char *what, int (*do_it)(struct err *e), void (
 		int rc;
 
 		ledger_take(&before);
+		__atomic_store_n(&alone, true, __ATOMIC_RELAXED);
 		fault_arm(n);
 		rc = do_it(&e);
 		struck = !fault_armed();
 		fault_arm(0);
+		__atomic_store_n(&alone, false, __ATOMIC_RELAXED);
 		if (!rc)
 			undo();
 		if (!ledger_same_soon(&before))
