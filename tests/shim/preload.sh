@@ -22,9 +22,12 @@ run() {	# OPTIONS... -- PROGRAM
 }
 
 nets
-for p in vfio fds signals hugepages guest; do
+for p in vfio fds faults signals hugepages guest; do
 	[ -x "$B/tests/shim/$p" ] && run -- "$B/tests/shim/$p"
 done
+NETS=(--net "socket=$T/lent,wait=1000")
+SHIM_SOCKET=$T/lent run -- "$B/tests/shim/lent"
+nets
 mkdir "$T/ctl"
 PODPCI=$B/bin/podpci SHIM_CTL=$T/ctl run --option "ctl=$T/ctl" -- "$B/tests/shim/plug"
 NETS=(--net "socket=$T/page,wait=2000,host-notifier=on"
