@@ -130,7 +130,9 @@ guest_pings() {	# NUMBER
 }
 
 guest_and_host_meet() {
-	host_pings 99 && guest_do "ping -q -c 2 -W 5 $HOST"
+	local mac
+	mac=$(on_host ip -j link show dev upl0 | jq -r '.[0].address')
+	guest_do "arp -s $HOST $mac" && host_pings 99 && guest_do "ping -q -c 2 -W 5 $HOST"
 }
 
 # What each negotiated, as the switch sees it.
