@@ -152,7 +152,9 @@ ifeq ($(findstring --help,$(ARGS)),)
 endif
 	$(Q)B='$(B)' exec tests/bench/run.sh $(ARGS)
 
-conformance: all tests		## rows of the checklists by tests; ARGS='-v C'
+conformance:				## rows of the checklists by tests; ARGS='-v C'
+	$(Q)deploy/setup.sh
+	$(Q)$(MAKE) --no-print-directory B='$(B)' all tests
 	$(Q)B='$(B)' exec tests/conformance/conformance.sh $(ARGS)
 
 .PHONY: deb
