@@ -14,6 +14,7 @@
 
 #include "sim/backend/closer.h"
 #include "sim/backend/vus.h"
+#include "sim/core/fd.h"
 
 #define FLAGS_KNOWN (VU_VERSION_MASK | VU_REPLY | VU_NEED_REPLY)
 
@@ -298,23 +299,9 @@ void vus_dial(struct vus *v)
 
 static void keep_fds(struct vus_msg *m, struct msghdr *h)
 {
-	for (struct cmsghdr *c = CMSG_FIRSTHDR(h); c; c = CMSG_NXTHDR(h, c)) {
-		size_t n;
+	unsigned came = fd_take(h, m->fd, VU_FDS_MAX);
 
-		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS ||
-		    c->cmsg_len < CMSG_LEN(0))
-			continue;
-		n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-		for (size_t i = 0; i < n; i++) {
-			int fd;
-
-			memcpy(&fd, CMSG_DATA(c) + i * sizeof(int), sizeof(fd));
-			if (m->nfds < VU_FDS_MAX)
-				m->fd[m->nfds++] = fd;
-			else
-				close(fd);
-		}
-	}
+	m->nfds = came < VU_FDS_MAX ? came : VU_FDS_MAX;
 }
 
 /*
@@ -323,10 +310,7 @@ static void keep_fds(struct vus_msg *m, struct msghdr *h)
  */
 static ssize_t receive(struct vus *v, void *to, size_t n)
 {
-	union {
-		char bytes[CMSG_SPACE(VU_FDS_MAX * sizeof(int))];
-		struct cmsghdr align;
-	} control;
+	FD_CONTROL(VU_FDS_MAX) control;
 	struct iovec iov = { to, n };
 	struct msghdr h = { .msg_iov = &iov, .msg_iovlen = 1 };
 	struct stamp began = stamp();
@@ -432,22 +416,12 @@ static int flush(struct vus *v)
 
 static ssize_t send_reply(struct vus *v, const struct vus_msg *m, struct iovec *iov)
 {
-	union {
-		char bytes[CMSG_SPACE(sizeof(int))];
-		struct cmsghdr align;
-	} control;
+	FD_CONTROL(1) control;
 	struct msghdr h = { .msg_iov = iov, .msg_iovlen = 2 };
 	ssize_t n;
 
-	if (m->reply_fd >= 0) {
-		memset(&control, 0, sizeof(control));
-		h.msg_control = control.bytes;
-		h.msg_controllen = sizeof(control.bytes);
-		control.align.cmsg_level = SOL_SOCKET;
-		control.align.cmsg_type = SCM_RIGHTS;
-		control.align.cmsg_len = CMSG_LEN(sizeof(int));
-		memcpy(CMSG_DATA(&control.align), &m->reply_fd, sizeof(int));
-	}
+	if (m->reply_fd >= 0)
+		fd_send_with(&h, &control, &m->reply_fd, 1);
 	n = sendmsg(v->conn.fd, &h, MSG_DONTWAIT | MSG_NOSIGNAL);
 	if (n < 0)
 		return (errno == EAGAIN || errno == EINTR) && m->reply_fd < 0 ? 0 : -errno;

@@ -101,6 +101,11 @@ unsigned fd_kept_count(void)
 	return __atomic_load_n(&kept, __ATOMIC_RELAXED);
 }
 
+bool fd_is_lack(long rc)
+{
+	return rc == -EMFILE || rc == -ENFILE || rc == -ENOMEM || rc == -ENOBUFS;
+}
+
 bool fd_is_event(int fd)
 {
 	static const char want[] = "anon_inode:[eventfd]";
@@ -134,4 +139,61 @@ bool fd_readable(int fd)
 	struct timespec now = { 0 };
 
 	return fd >= 0 && sys_call(SYS_ppoll, &p, 1, &now, NULL, 0) == 1 && (p.revents & POLLIN);
+}
+
+/* ---- over Unix sockets ---------------------------------------------------------------------- */
+
+void fd_send_with(struct msghdr *m, void *control, const int *fds, unsigned n)
+{
+	struct cmsghdr head = {
+		.cmsg_len = CMSG_LEN(n * sizeof(int)), .cmsg_level = SOL_SOCKET,
+		.cmsg_type = SCM_RIGHTS,
+	};
+
+	memset(control, 0, CMSG_SPACE(n * sizeof(int)));
+	memcpy(control, &head, sizeof(head));
+	memcpy(CMSG_DATA((struct cmsghdr *)control), fds, n * sizeof(int));
+	m->msg_control = control;
+	m->msg_controllen = CMSG_SPACE(n * sizeof(int));
+}
+
+void fd_each(struct msghdr *m, void (*show)(void *arg, int fd), void *arg)
+{
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c; c = CMSG_NXTHDR(m, c)) {
+		size_t n;
+		int fd;
+
+		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS ||
+		    c->cmsg_len < CMSG_LEN(0))
+			continue;
+		n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+		for (size_t i = 0; i < n; i++) {
+			memcpy(&fd, CMSG_DATA(c) + i * sizeof(fd), sizeof(fd));
+			show(arg, fd);
+		}
+	}
+}
+
+struct taken {
+	int *fds;
+	unsigned n, max;
+};
+
+static void take_one(void *arg, int fd)
+{
+	struct taken *t = arg;
+
+	if (t->n < t->max)
+		t->fds[t->n] = fd;
+	else
+		sys_call(SYS_close, fd);
+	t->n++;
+}
+
+unsigned fd_take(struct msghdr *m, int *fds, unsigned max)
+{
+	struct taken t = { .fds = fds, .max = max };
+
+	fd_each(m, take_one, &t);
+	return t.n;
 }

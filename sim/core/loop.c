@@ -41,7 +41,10 @@ struct loop {
 
 	/* the loop thread's own */
 	struct pollfd       polled[LOOP_SOURCES_MAX + 1];
-	struct loop_source *behind[LOOP_SOURCES_MAX + 1];
+	struct {
+		struct loop_source *source;
+		unsigned            watch;
+	} behind[LOOP_SOURCES_MAX + 1];
 };
 
 uint64_t loop_now_ms(void)
@@ -121,7 +124,8 @@ static unsigned gather(struct loop *l, uint64_t *due_ms)
 		if (s->fd < 0)
 			continue;
 		l->polled[n] = (struct pollfd){ .fd = s->fd, .events = POLLIN };
-		l->behind[n++] = s;
+		l->behind[n].source = s;
+		l->behind[n++].watch = s->watch;
 	}
 	return n;
 }
@@ -140,17 +144,20 @@ static void wait_for(struct loop *l, unsigned n, uint64_t due_ms)
 		sys_call(SYS_nanosleep, &(struct timespec){ .tv_nsec = NAP_NS }, NULL);
 }
 
-/* A watch that was changed while we slept is not reported: its owner thinks it gone. */
+/*
+ * A watch that was changed while we slept is not reported: its owner thinks it gone. The number
+ * does not tell, it is given to the next descriptor; what is true of that one is seen next time.
+ */
 static void tell_one(struct loop *l, unsigned i)
 {
-	struct loop_source *s = l->behind[i];
+	struct loop_source *s = l->behind[i].source;
 	uint32_t events = (uint32_t)l->polled[i].revents;
 	bool same;
 
 	if (!events)
 		return;
 	lock_take(&l->lock);
-	same = s->fd == l->polled[i].fd && !l->stopping;
+	same = s->watch == l->behind[i].watch && s->fd >= 0 && !l->stopping;
 	if (same && (events & POLLNVAL))
 		s->fd = -1;
 	lock_drop(&l->lock);
@@ -336,6 +343,7 @@ void loop_watch(struct loop *l, struct loop_source *s, int fd)
 	lock_take(&l->lock);
 	link_source(l, s);
 	s->fd = fd;
+	s->watch++;
 	lock_drop(&l->lock);
 	fd_signal(l->wake_fd);
 }

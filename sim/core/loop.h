@@ -25,6 +25,7 @@ struct loop_source {
 	void   (*ready)(struct loop_source *s, uint32_t events);
 	/* the loop's own; to be initialised with fd -1 and the rest 0 */
 	int      fd;			/* -1: not watched */
+	unsigned watch;			/* the how manieth */
 	uint64_t due_ms;		/* 0: no timer */
 	struct loop_source *next;
 	int      linked;

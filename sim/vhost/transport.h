@@ -129,6 +129,7 @@ struct vhost_transport {
 	struct loop               *loop;
 	struct lock               *lock;
 	uint64_t                   deadline_ms;	/* set by vhost.c for each call from above */
+	bool                       lingers;	/* we left the last peer: it may not know yet */
 };
 
 /* Constructors: one per kind. */

@@ -82,6 +82,7 @@ static void let_go(struct vhost_user *u, enum user_cause cause)
 	if (u->fd < 0)
 		return;
 	u->causes[cause]++;
+	u->t.lingers = cause != USER_EOF;
 	u->courting = false;
 	u->pending_n = 0;
 	back_close(u);

@@ -86,8 +86,6 @@ int user_send_all(struct vhost_user *u, const char *name, struct iovec *iov, uns
 /* *fd: in -1, out a descriptor that came along; NULL: none may. */
 int user_take_all(struct vhost_user *u, const char *name, void *buf, size_t len, int *fd);
 int user_cut_io(struct vhost_user *u, const char *name, bool sending, long rc);
-/* Descriptors in a message: the first max to fds, the rest closed; their number in all. */
-unsigned user_keep_fds(struct msghdr *m, int *fds, unsigned max);
 
 /* ---- user_msg.c ----------------------------------------------------------------------------- */
 

@@ -247,12 +247,11 @@ static bool header_ok(const struct vu_header *h)
 static int take(struct vhost_user *u, uint32_t want)
 {
 	struct user_back *b = &u->back;
-	char control[CMSG_SPACE(VU_FDS_MAX * sizeof(int))]
-		__attribute__((aligned(sizeof(struct cmsghdr))));
+	FD_CONTROL(VU_FDS_MAX) control;
 	struct iovec iov = { .iov_base = b->in + b->got, .iov_len = want - b->got };
 	struct msghdr m = {
 		.msg_iov = &iov, .msg_iovlen = 1,
-		.msg_control = control, .msg_controllen = sizeof(control),
+		.msg_control = &control, .msg_controllen = sizeof(control),
 	};
 	long n = sys_call(SYS_recvmsg, b->fd, &m, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 	unsigned room = VU_FDS_MAX - b->fds_n, came;
@@ -263,7 +262,7 @@ static int take(struct vhost_user *u, uint32_t want)
 		back_close(u);
 		return -ECONNRESET;
 	}
-	came = user_keep_fds(&m, b->fds + b->fds_n, room);
+	came = fd_take(&m, b->fds + b->fds_n, room);
 	b->fds_n += came < room ? came : room;
 	b->got += (uint32_t)n;
 	if (came > room || (m.msg_flags & MSG_CTRUNC))

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "sim/core/fd.h"
 #include "sim/core/sys.h"
 #include "sim/vhost/user.h"
 
@@ -56,20 +57,11 @@ int user_cut_io(struct vhost_user *u, const char *name, bool sending, long rc)
 int user_send_all(struct vhost_user *u, const char *name, struct iovec *iov, unsigned iov_n,
 		  const int *fds, unsigned fds_n)
 {
-	union {
-		struct cmsghdr head;
-		char space[CMSG_SPACE(VU_FDS_MAX * sizeof(int))];
-	} control = { .head = {
-		.cmsg_len = CMSG_LEN(fds_n * sizeof(int)), .cmsg_level = SOL_SOCKET,
-		.cmsg_type = SCM_RIGHTS,
-	} };
+	FD_CONTROL(VU_FDS_MAX) control;
 	struct msghdr m = { .msg_iov = iov, .msg_iovlen = iov_n };
 
-	if (fds_n) {
-		memcpy(CMSG_DATA(&control.head), fds, fds_n * sizeof(int));
-		m.msg_control = &control;
-		m.msg_controllen = CMSG_SPACE(fds_n * sizeof(int));
-	}
+	if (fds_n)
+		fd_send_with(&m, &control, fds, fds_n);
 	while (m.msg_iovlen) {
 		long n = sys_call(SYS_sendmsg, u->fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL);
 
@@ -89,32 +81,11 @@ int user_send_all(struct vhost_user *u, const char *name, struct iovec *iov, uns
 	return 0;
 }
 
-unsigned user_keep_fds(struct msghdr *m, int *fds, unsigned max)
-{
-	unsigned n = 0;
-
-	for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c; c = CMSG_NXTHDR(m, c)) {
-		unsigned fds_n = (unsigned)((c->cmsg_len - CMSG_LEN(0)) / sizeof(int));
-		int fd;
-
-		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
-			continue;
-		for (unsigned i = 0; i < fds_n; i++, n++) {
-			memcpy(&fd, CMSG_DATA(c) + i * sizeof(fd), sizeof(fd));
-			if (n < max)
-				fds[n] = fd;
-			else
-				sys_call(SYS_close, fd);
-		}
-	}
-	return n;
-}
-
 /* One more descriptor than is wanted is one too many, and all of them go. */
 static bool strays(struct msghdr *m, int *fd)
 {
 	bool wanted = fd && *fd < 0;
-	unsigned n = user_keep_fds(m, fd, wanted);
+	unsigned n = fd_take(m, fd, wanted);
 
 	if (n <= wanted && !(m->msg_flags & MSG_CTRUNC))
 		return false;
@@ -127,14 +98,13 @@ static bool strays(struct msghdr *m, int *fd)
 
 int user_take_all(struct vhost_user *u, const char *name, void *buf, size_t len, int *fd)
 {
-	char control[CMSG_SPACE(STRAY_FDS_MAX * sizeof(int))]
-		__attribute__((aligned(sizeof(struct cmsghdr))));
+	FD_CONTROL(STRAY_FDS_MAX) control;
 
 	while (len) {
 		struct iovec iov = { .iov_base = buf, .iov_len = len };
 		struct msghdr m = {
 			.msg_iov = &iov, .msg_iovlen = 1,
-			.msg_control = control, .msg_controllen = sizeof(control),
+			.msg_control = &control, .msg_controllen = sizeof(control),
 		};
 		long n = sys_call(SYS_recvmsg, u->fd, &m, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 

@@ -393,6 +393,49 @@ static void in_a_world_time_and_turns_are_the_makers(void)
 	loop_free(l);
 }
 
+struct opener {
+	struct loop_source src;
+	struct probe *p;
+	int fd;				/* the number it watches anew, with something to read */
+};
+
+static void on_open(struct loop_source *s, uint32_t events)
+{
+	struct opener *o = (struct opener *)s;
+	int fd = eventfd(1, EFD_NONBLOCK);
+
+	CU_EQ(fd, o->fd);
+	loop_watch(o->p->loop, &o->p->src, fd);
+}
+
+/* Closed by its owner, and the number given to the next: that one has its own events. */
+static void what_a_closed_descriptor_did_is_not_told_of_the_next_with_its_number(void)
+{
+	uint64_t now_ms = 1000;
+	const struct loop_world w = { &now_ms, world_now, world_wait, 7 };
+	struct opener o = { .src = { .ready = on_open, .fd = -1 } };
+	int other = eventfd(1, EFD_NONBLOCK);
+	struct probe p;
+
+	CU_EQ(loop_new_in(&p.loop, &w), 0);
+	probe_init(&p, p.loop);
+	CU_EQ(loop_start(p.loop), 0);
+	o.p = &p;
+	o.fd = eventfd(0, EFD_NONBLOCK);
+	loop_watch(p.loop, &p.src, o.fd);
+	loop_watch(p.loop, &o.src, other);
+	close(o.fd);
+	loop_turn(p.loop, ~UINT64_C(0), 0);
+	CU_EQ(p.readies, 0);
+	loop_watch(p.loop, &o.src, -1);
+	loop_turn(p.loop, ~UINT64_C(0), 0);
+	CU_EQ(p.readies, 1);
+	CU_EQ(p.events, POLLIN);
+	loop_free(p.loop);
+	close(other);
+	close(o.fd);
+}
+
 CU_MAIN("core/loop",
 	T(no_thread_runs_before_start),
 	T(a_ready_descriptor_is_told_in_the_loops_thread),
@@ -406,4 +449,5 @@ CU_MAIN("core/loop",
 	T(the_thread_has_a_name_and_takes_no_signals_but_its_own_faults),
 	T(an_orphan_has_no_thread_and_gets_none),
 	T(each_missing_resource_is_an_error_and_leaks_nothing),
-	T(in_a_world_time_and_turns_are_the_makers))
+	T(in_a_world_time_and_turns_are_the_makers),
+	T(what_a_closed_descriptor_did_is_not_told_of_the_next_with_its_number))
