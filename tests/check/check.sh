@@ -8,6 +8,7 @@
 cd "$(dirname "$0")/../.." || exit 1
 MAKE=${MAKE:-make} B=${B:-build}
 JOBS=${JOBS:-$(nproc)}
+AT_ONCE=$((JOBS + 1))		# tests: some of them always wait
 # Inner makes get their own jobs and variables.
 unset MAKEFLAGS MFLAGS MAKELEVEL SAN CC
 mkdir -p "$B" || exit 1
@@ -73,9 +74,9 @@ list() {
 threads_run() {
 	[ $# -gt 0 ] || return 0
 	if setarch -R true 2>/dev/null; then
-		go setarch -R tests/check/run-tests.sh -t tsan "$@"
+		go setarch -R tests/check/run-tests.sh -j "$AT_ONCE" -t tsan "$@"
 	else
-		go tests/check/run-tests.sh -t tsan "$@"
+		go tests/check/run-tests.sh -j "$AT_ONCE" -t tsan "$@"
 	fi
 }
 
@@ -100,24 +101,21 @@ one "tidy" tests/check/tidy.sh
 one "ids of conformance tests" tests/conformance/conformance.sh -l
 go tests/check/run-tests.sh tests/conformance/selftest.sh
 
-export TEST_TIMEOUT=90
-stage "unit and wire tests under AddressSanitizer and UBSan"
+export TEST_TIMEOUT=120
+stage "unit and wire tests and fuzzers, from a fixed seed, under AddressSanitizer and UBSan"
 read -ra programs < <(list programs B="$B/asan")
-go tests/check/run-tests.sh -t asan "${programs[@]}"
+go tests/check/run-tests.sh -j "$AT_ONCE" -t asan tests/fuzz/smoke.sh "${programs[@]}"
 
 stage "tests with threads under ThreadSanitizer"
 read -ra programs < <(list threaded B="$B/tsan")
 threads_run "${programs[@]}"
-
-stage "fuzzers, from a fixed seed"
-go tests/check/run-tests.sh tests/fuzz/smoke.sh
 
 export TEST_TIMEOUT=240
 stage "the preload library"
 go "$MAKE" --no-print-directory -s B="$B" shim
 
 stage "end to end"
-go "$MAKE" --no-print-directory -s B="$B" e2e
+go "$MAKE" --no-print-directory -s B="$B" AT_ONCE="$AT_ONCE" e2e
 
 stage "conformance (ids and reasons: tests/conformance/conformance.sh -v -f $RUN_VERDICTS)"
 tests/conformance/conformance.sh -f "$RUN_VERDICTS"

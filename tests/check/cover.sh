@@ -1,17 +1,18 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# cover.sh - line coverage of sim/ and pmd-shim/ by the unit and wire tests: a line a file, the
-# least covered first, and the sum of each folder.
+# cover.sh - line coverage of sim/ and pmd-shim/ by the unit and wire tests and by programs under
+# the preload library: a line a file, the least covered first, and the sum of each folder.
 
 cd "$(dirname "$0")/../.." || exit 1
 C=${B:-build}/cover
 ${MAKE:-make} --no-print-directory -s -k B="$C" CFLAGS='-O0 -g --coverage' \
-	LDFLAGS=--coverage programs
+	LDFLAGS=--coverage all programs shim-programs
 find "$C" -name '*.gcda' -delete
 for t in $(${MAKE:-make} --no-print-directory -s B="$C" CFLAGS='-O0 -g --coverage' \
 	LDFLAGS=--coverage list-programs); do
 	[ -x "$t" ] && timeout 120 "$t" >/dev/null 2>&1 </dev/null
 done
+B=$C timeout 240 tests/shim/preload.sh >/dev/null 2>&1
 find "$C/obj/sim" "$C/obj/pmd-shim" -name '*.gcda' -exec gcov -n {} + 2>/dev/null |
 awk '
 /^File / { file = substr($2, 2, length($2) - 2); next }

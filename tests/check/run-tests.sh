@@ -1,8 +1,8 @@
-#!/bin/sh
+#!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# run-tests.sh - runs test programs and scripts one after another and counts their verdicts.
+# run-tests.sh - runs test programs and scripts and counts their verdicts.
 #
-#	run-tests.sh [-t LABEL] PROGRAM...
+#	run-tests.sh [-t LABEL] [-j JOBS] PROGRAM...
 #
 # A test prints "ok NAME", "not ok NAME" or "skip NAME REASON" lines (a plan and "# comments" are
 # fine) or CUnit's report; exit 77 is a skip whose reason is the last line. One that ends well
@@ -11,28 +11,31 @@
 # $RUN_VERDICTS go all verdicts, one a line: ok, not ok or skip, the program, the name (and
 # reason), tabs between.
 # Each test gets TEST_TIMEOUT seconds (default 300).
+#
+# Up to JOBS (1) run at once. A script that says "# alone: WHY", itself or in a library that its
+# "# shellcheck source=" lines name, runs after those, by itself.
 
-label=
-[ "$1" = -t ] && { label="[$2] "; shift 2; }
+label= jobs=1
+while getopts t:j: o; do
+	case $o in
+	t)	label="[$OPTARG] " ;;
+	j)	jobs=$OPTARG ;;
+	*)	exit 2 ;;
+	esac
+done
+shift $((OPTIND - 1))
 limit=${TEST_TIMEOUT:-300}
-log=$(mktemp) || exit 1
-child=
-trap 'rm -f "$log"' EXIT
-trap '[ -n "$child" ] && kill -TERM "$child" 2>/dev/null; exit 130' INT TERM HUP
+root=$(cd "$(dirname "$0")/../.." && pwd)
+dir=$(mktemp -d) || exit 1
+declare -A running=()		# process: number of the test
+trap 'rm -rf "$dir"' EXIT
+trap 'kill -TERM "${!running[@]}" 2>/dev/null; exit 130' INT TERM HUP
 passed=0 failed=0 skipped=0
 
-now_ms() {
-	echo $(($(date +%s%N) / 1000000))
-}
-
-count() {	# PATTERN
-	grep -cE "$1" "$log"
-}
-
 # Each test of the log with its verdict. CUnit's may come lines after the name, and not at all if
-# the program died; one that failed ($2) and has not said where takes all of its tests with it.
-verdicts() {	# PROGRAM FAILED
-	awk -v program="$1" -v failed="$2" '
+# the program died; one that failed ($3) and has not said where takes all of its tests with it.
+verdicts() {	# LOG PROGRAM FAILED
+	awk -v program="$2" -v failed="$3" '
 	function say(verdict, name) {
 		at[++n] = verdict
 		of[n] = name
@@ -58,32 +61,44 @@ verdicts() {	# PROGRAM FAILED
 		end_of("not ok")
 		for (i = 1; i <= n; i++)
 			print (failed && !bad ? "not ok" : at[i]) "\t" program "\t" of[i]
-	}' "$log" >>"$RUN_VERDICTS"
+	}' "$1" >>"$RUN_VERDICTS"
 }
 
-for t in "$@"; do
-	start=$(now_ms)
-	timeout -k 10 "$limit" "$t" >"$log" 2>&1 </dev/null &
-	child=$!
-	wait "$child"
-	rc=$?
-	child=
-	took=$(($(now_ms) - start))
-	ok=$(count '^ *ok ') bad=$(count '^ *not ok |FAILED$') skip=$(count '^ *skip ')
+is_alone() {	# SCRIPT
+	local libs=()
+
+	[[ $1 == *.sh ]] || return 1
+	mapfile -t libs < <(sed -n "s,^# shellcheck source=,$root/,p" "$1")
+	grep -qs '^# alone: ' "$1" "${libs[@]}"
+}
+
+# start NUMBER PROGRAM: beside what is running
+start() {
+	began[$1]=${EPOCHREALTIME/[.,]/}
+	timeout -k 10 "$limit" "$2" >"$dir/$1" 2>&1 </dev/null &
+	running[$!]=$1
+}
+
+# Says how a test ended, with its words if it failed, and counts.
+ended() {	# NUMBER STATUS
+	local t=${tests[$1]} log=$dir/$1 rc=$2 word=ok ok bad skip cunit
+	local took=$(((${EPOCHREALTIME/[.,]/} - began[$1]) / 1000)) name
+
+	ok=$(grep -cE '^ *ok ' "$log") bad=$(grep -cE '^ *not ok |FAILED$' "$log")
+	skip=$(grep -cE '^ *skip ' "$log")
 	# CUnit: a "Test: NAME ..." line each, with "FAILED" at the end of it or of what it said.
-	cunit=$(count '^ *Test: ')
+	cunit=$(grep -cE '^ *Test: ' "$log")
 	[ "$cunit" -gt 0 ] && ok=$((cunit > bad ? cunit - bad : 0))
 	case $rc in
 	0)	[ $((ok + bad + skip)) -gt 0 ] || { bad=1; echo "no verdict" >>"$log"; } ;;
 	77)	[ "$skip" -gt 0 ] || skip=1 ;;
 	*)	[ "$bad" -gt 0 ] || bad=1 ;;
 	esac
-	[ -z "$RUN_VERDICTS" ] || verdicts "${t##*tests/}" "$((rc != 0 && rc != 77))"
+	name=${t##*tests/}
+	[ -z "${RUN_VERDICTS:-}" ] || verdicts "$log" "$name" "$((rc != 0 && rc != 77))"
 	passed=$((passed + ok)) failed=$((failed + bad)) skipped=$((skipped + skip))
-	word=ok
 	[ "$skip" -gt 0 ] && [ "$ok" -eq 0 ] && word=skip
 	[ "$bad" -gt 0 ] && word=FAIL
-	name=${t##*tests/}
 	printf '%-5s%s%-36s %4d ok' "$word" "$label" "$name" "$ok"
 	[ "$bad" -gt 0 ] && printf ' %d failed' "$bad"
 	[ "$skip" -gt 0 ] && printf ' %d skipped' "$skip"
@@ -96,9 +111,44 @@ for t in "$@"; do
 	fi
 	grep -E '^ *skip ' "$log" | sed 's/^ */     | /'
 	[ "$rc" -eq 77 ] && ! grep -qE '^ *skip ' "$log" && tail -n 1 "$log" | sed 's/^/     | /'
-done
+	rm -f "$log"
+}
 
-if [ -n "$RUN_COUNTS" ]; then
+reap() {
+	local pid rc
+
+	wait -n -p pid "${!running[@]}"
+	rc=$?
+	ended "${running[$pid]}" "$rc"
+	unset "running[$pid]"
+}
+
+# run JOBS NUMBER...: the tests of these numbers
+run() {
+	local most=$1 i
+
+	shift
+	for i; do
+		[ ${#running[@]} -lt "$most" ] || reap
+		start "$i" "${tests[$i]}"
+	done
+	while [ ${#running[@]} -gt 0 ]; do
+		reap
+	done
+}
+
+tests=("$@") began=() together=() alone=()
+for i in "${!tests[@]}"; do
+	if [ "$jobs" -gt 1 ] && is_alone "${tests[$i]}"; then
+		alone+=("$i")
+	else
+		together+=("$i")
+	fi
+done
+run "$jobs" "${together[@]}"
+run 1 "${alone[@]}"
+
+if [ -n "${RUN_COUNTS:-}" ]; then
 	echo "$passed $failed $skipped" >>"$RUN_COUNTS"
 else
 	echo "$passed passed, $failed failed, $skipped skipped"
