@@ -277,8 +277,8 @@ static int judge_start(struct scan *s, unsigned next)
 	struct vring_packed_desc d;
 	int rc = slot_at(s, start, &d);
 
-	if (rc || may_skip(s, &d))
-		return rc;		/* an in-order batch has but one element: never torn */
+	if (rc)
+		return rc;
 	if (d.flags & VRING_DESC_F_NEXT)
 		return -EUCLEAN;
 	for (; start; start--) {

@@ -232,7 +232,10 @@ int vhost_change_features(struct vhost *v, uint64_t acked)
 	if (rc != -EREMOTEIO)
 		return session_settle(v, rc, true);
 	v->acked = was;
-	(void)session_settle(v, run_start(v), true);
+	if (run_stop(v))		/* it may have refused with rings started already */
+		session_drop(v, false);
+	else
+		(void)session_settle(v, run_start(v), true);
 	return rc;
 }
 

@@ -210,6 +210,11 @@ static int tell_slots(struct vhost *v, unsigned n)
 		rc = take_away(v);
 	if (!rc)
 		rc = fill_gaps(v, n);
+	/* It had memory that stays lent, and has not got it back: a new session tells it all. */
+	if (rc && torn && !session_is_loss(rc)) {
+		session_drop(v, false);
+		return rc;
+	}
 	if (pause && !session_is_loss(rc))
 		resumed = run_resume(v);
 	if (!resumed)

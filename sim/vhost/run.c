@@ -144,6 +144,7 @@ static int look_again(struct vhost *v, const struct vhost_ring_addr *a, bool men
  * other where its memory says. Where that leaves doubt, what was seen right after the loss, when
  * the driver had not yet gone on, decides. With a record of what was in flight the back-end knows
  * better than the memory can tell: then nothing is doubtful, and nothing of ours is to be mended.
+ * It is told the last place that was certain, which holds if it had not yet begun with the ring.
  */
 static int find_base(struct vhost *v, unsigned ring, struct vhost_ring_addr *a)
 {
@@ -195,6 +196,7 @@ static int prepare(struct vhost *v, unsigned ring)
 	rc = find_base(v, ring, &a);
 	if (rc)
 		return rc;
+	r->base = a.base;
 	v->why = "the back-end refused a ring";
 	rc = ops->ring_setup(v->t, ring, &a);
 	if (!rc && r->enabled && !r->r.enabled) {
@@ -418,10 +420,12 @@ int run_ring_log(struct vhost *v)
 	return rc ? rc : v->t->ops->sync(v->t);
 }
 
+/* What is seen of a ring holds only where nobody works on it any more. */
 void run_lost(struct vhost *v)
 {
 	struct vhost_ring_addr a;
 	struct resume_note note;
+	uint32_t base;
 
 	for (unsigned i = 0; i < VHOST_RINGS_MAX; i++) {
 		struct ring *r = &v->rings[i];
@@ -431,8 +435,10 @@ void run_lost(struct vhost *v)
 			continue;
 		r->live = false;
 		drop_notifier(v, i);
-		r->seen_at = translate(v, &r->r, &a) && !look(v, &a, false, &r->base, &note) &&
-			     !note.doubt;
+		r->seen_at = !v->t->lingers && translate(v, &r->r, &a) &&
+			     !look(v, &a, false, &base, &note) && !note.doubt;
+		if (r->seen_at)
+			r->base = base;
 	}
 	v->told_n = 0;
 	v->told_status = 0;

@@ -26,7 +26,7 @@ struct ring {
 	bool     seen_at;		/* `base` was read from the ring when its peer vanished */
 	bool     paused;		/* stopped for a moment, see run_pause() */
 	bool     notifier;		/* the peer's page is its notify page */
-	uint32_t base;
+	uint32_t base;			/* the last that was certain: told, answered or seen */
 };
 
 struct told_region {

@@ -189,8 +189,13 @@ static void a_client_that_stalls_is_dropped(void)
 	rig_up(&r);
 	fd = raw_client();
 	CU_EQ(write(fd, "\x05\x00", 2), 2);		/* half a head */
-	usleep(50000);
-	__atomic_fetch_add(&fake_ms, CTL_STALL_MS + 1, __ATOMIC_RELAXED);
+	for (unsigned i = 0; i < 200; i++) {	/* it stalls from when the server has read that */
+		struct pollfd p = { .fd = fd, .events = POLLIN };
+
+		if (poll(&p, 1, 20) == 1)
+			break;
+		__atomic_fetch_add(&fake_ms, CTL_STALL_MS + 1, __ATOMIC_RELAXED);
+	}
 	CU_ASSERT_TRUE(hung_up(fd));
 	close(fd);
 	rig_down(&r);

@@ -350,6 +350,7 @@ static void a_torn_receive_flush_is_finished(void)
 static void a_torn_transmit_flush_is_finished(void)
 {
 	torn(false, false, 1);
+	torn(true, false, 1);		/* in order, with an element for each all the same */
 }
 
 static void a_torn_flush_of_chains_is_finished(void)

@@ -249,6 +249,23 @@ static struct backend_rule rule_for(struct backend *b, uint32_t request)
 	return plain;
 }
 
+/* Under the lock. The log grows as it fills: most sessions are of a few dozen messages. */
+static void keep(struct backend *b, const struct backend_msg *m)
+{
+	if (b->log_n == b->log_room) {
+		unsigned room = 4 * b->log_room;
+		struct backend_msg *more;
+
+		if (room > BACKEND_LOG_MAX)
+			return;
+		more = realloc(b->log, room * sizeof(*more));
+		assert(more);
+		b->log = more;
+		b->log_room = room;
+	}
+	b->log[b->log_n++] = *m;
+}
+
 /* Logs under the lock, so that whoever waits for a message sees its effects too. */
 static struct backend_rule note(struct backend *b, struct backend_msg *m, int *fds, struct reply *r)
 {
@@ -269,8 +286,7 @@ static struct backend_rule note(struct backend *b, struct backend_msg *m, int *f
 	b->counts[0]++;
 	rule = rule_for(b, m->h.request % VU_REQUESTS);
 	decent(b, m, fds, r);
-	if (b->log_n < BACKEND_LOG_MAX)
-		b->log[b->log_n++] = *m;
+	keep(b, m);
 	pthread_cond_broadcast(&b->grown);
 	pthread_mutex_unlock(&b->lock);
 	return rule;
@@ -433,7 +449,8 @@ struct backend *backend_start(const struct backend_config *cfg)
 	assert(b);
 	b->cfg = *cfg;
 	b->cfg.path = strdup(cfg->path);
-	b->log = calloc(BACKEND_LOG_MAX, sizeof(*b->log));
+	b->log_room = 256;		/* enough for tests that refuse allocations */
+	b->log = calloc(b->log_room, sizeof(*b->log));
 	b->fd = b->listen_fd = -1;
 	memset(b->ring_fds, 0xff, sizeof(b->ring_fds));
 	memset(b->kept, 0xff, sizeof(b->kept));
@@ -483,6 +500,16 @@ void backend_rules(struct backend *b, const struct backend_rule *rules, unsigned
 void backend_hangup(struct backend *b)
 {
 	wake(b);
+}
+
+void backend_hold(struct backend *b)
+{
+	pthread_mutex_lock(&b->lock);
+}
+
+void backend_let(struct backend *b)
+{
+	pthread_mutex_unlock(&b->lock);
 }
 
 void backend_offers(struct backend *b, uint64_t features, uint64_t pairs)

@@ -86,6 +86,9 @@ void backend_rules(struct backend *b, const struct backend_rule *rules, unsigned
 	} while (0)
 
 void backend_hangup(struct backend *b);		/* now */
+/* In between it takes connections, but no message, and no other of these calls may be made. */
+void backend_hold(struct backend *b);
+void backend_let(struct backend *b);
 void backend_offers(struct backend *b, uint64_t features, uint64_t pairs);	/* from now on */
 void backend_base(struct backend *b, unsigned ring, uint32_t base);	/* GET_VRING_BASE says */
 

@@ -25,7 +25,7 @@ struct backend {
 	unsigned rules_n;
 	unsigned counts[VU_REQUESTS + 1];
 	struct backend_msg *log;
-	unsigned log_n;
+	unsigned log_n, log_room;
 	uint64_t protocol;		/* acknowledged in this session */
 	uint8_t  status;
 	uint32_t base[RINGS_MAX];

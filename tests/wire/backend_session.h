@@ -89,6 +89,11 @@ void sess_stop(struct sess *r);
 bool sess_wait_link(struct sess *r, bool up, unsigned ms);
 uint64_t sess_stat(struct sess *r, const char *name);
 uint64_t sess_now_ms(void);
+/*
+ * What a call takes of this clock is what it ran or slept, not what it, or a thread of this process
+ * it waited for, spent waiting for a processor on a busy machine.
+ */
+uint64_t sess_own_ms(void);
 void sess_nap(unsigned ms);
 
 /* Parts of a ring in the test's memory. */

@@ -342,13 +342,13 @@ static void a_flood_of_requests_is_read_at_a_bounded_rate(void)
 	start(&s);
 	fd = backend_kept_fd(s.b, VU_SET_BACKEND_REQ_FD);
 	for (unsigned i = 0; i < 200; i++) {
-		uint64_t t = sess_now_ms();
+		uint64_t t = sess_own_ms(), took;
 
 		while (send(fd, &h, sizeof(h), MSG_DONTWAIT) > 0)
 			;
 		CU_EQ(sess_do(&s, vhost_ring_call(s.v, 0, s.rings[0].call_fd)), 0);
-		if (sess_now_ms() - t > longest)
-			longest = sess_now_ms() - t;
+		took = sess_own_ms() - t;
+		longest = took > longest ? took : longest;
 		sess_nap(1);
 	}
 	close(fd);

@@ -81,6 +81,30 @@ static void a_refusal_leaves_the_old_ones(void)
 	sess_free(&r);
 }
 
+/* Even if it takes the features and refuses a ring: those that run are stopped before. */
+static void a_late_refusal_leaves_the_old_ones(void)
+{
+	unsigned running = 2;
+	struct backend_msg m;
+	struct sess r;
+
+	up(&r, false);
+	BACKEND_RULES(r.b, { VU_SET_VRING_ENABLE, 2, BACKEND_NACK, 1 });
+	CU_EQ(sess_do(&r, vhost_change_features(r.v, BIT(VIRTIO_F_VERSION_1) | OFFLOADS)),
+	      -EREMOTEIO);
+	for (int i = 0; backend_msg(r.b, 0, i, &m); i++) {
+		running -= m.h.request == VU_GET_VRING_BASE;
+		running += m.h.request == VU_SET_VRING_KICK;
+		if (m.h.request == VU_SET_VRING_NUM || m.h.request == VU_SET_FEATURES)
+			CU_EQ(running, 0);
+	}
+	CU_EQ(running, 2);
+	CU_ASSERT(backend_msg(r.b, VU_SET_FEATURES, -1, &m));
+	CU_EQ(m.payload.u64 & OFFLOADS, 0);
+	CU_EQ(r.failures, 0);
+	sess_free(&r);
+}
+
 /* One that dies over it finds the new wish when it is back. */
 static void a_lost_back_end_gets_the_new_ones(void)
 {
@@ -101,4 +125,5 @@ CU_MAIN("vhost/features",
 	{ "A-CV-23 split rings go on where they stood", split_rings_go_on },
 	{ "A-CV-23 packed rings go on where they stood", packed_rings_go_on },
 	{ "A-CV-23 a refusal leaves the old ones", a_refusal_leaves_the_old_ones },
+	{ "A-CV-23 a late refusal leaves the old ones", a_late_refusal_leaves_the_old_ones },
 	{ "a lost back-end gets the new ones", a_lost_back_end_gets_the_new_ones })

@@ -229,18 +229,16 @@ static void hugepages_are_told_in_whole_pages(void)
 static void a_kick_nobody_takes_never_blocks(void)
 {
 	struct backend_config cfg = sess_decent(false);
-	uint64_t full = UINT64_MAX - 1, begin_ms;
+	uint64_t full = UINT64_MAX - 1;
 	struct sess s;
 
 	sess_init(&s, &cfg);
 	CU_EQ(write(s.rings[0].kick_fd, &full, sizeof(full)), 8);
 	CU_EQ(write(s.rings[1].call_fd, &full, sizeof(full)), 8);
-	begin_ms = sess_now_ms();
 	CU_EQ(sess_open(&s), 0);
 	CU_EQ(sess_start(&s, 2, false), 0);
-	for (unsigned i = 0; i < 1u << 20; i++)
+	for (unsigned i = 0; i < 1000; i++)	/* the first that blocked would be the last */
 		fd_signal(s.rings[0].kick_fd);
-	CU_ASSERT(sess_now_ms() - begin_ms < 5000);
 	backend_hangup(s.b);
 	CU_ASSERT(sess_wait_link(&s, false, 1000));
 	CU_ASSERT(sess_wait_link(&s, true, 2000));

@@ -228,6 +228,24 @@ static void a_refused_slot_is_rolled_back_and_the_session_lives(void)
 	stop(&s);
 }
 
+/* Nobody takes that back: the memory is still the driver's to use. */
+static void a_refusal_to_have_back_what_stays_lent_ends_the_session(void)
+{
+	struct sess s;
+
+	start(&s, 509);
+	CU_EQ(map_at(&s, 0, 3), 0);
+	CU_EQ(changed(&s), 0);
+	BACKEND_RULES(s.b, { VU_ADD_MEM_REG, 4, BACKEND_NACK, 1 });
+	unmap_at(&s, 1, 1);
+	CU_EQ(changed(&s), -EREMOTEIO);
+	CU_ASSERT(!sess_do(&s, s.up));
+	CU_ASSERT(sess_wait_link(&s, true, 2000));
+	CU_EQ(backend_count(s.b, VU_ADD_MEM_REG), 4 + 3);
+	CU_EQ(s.failures, 0);
+	stop(&s);
+}
+
 static void a_ring_that_does_not_go_on_after_a_pause_ends_the_session(void)
 {
 	struct sess s;
@@ -384,6 +402,8 @@ CU_MAIN("wire/vhost_slots",
 	  a_refused_slot_is_rolled_back_and_the_session_lives },
 	{ "B-RA-03, B-MM-16 a ring that does not go on after a pause ends the session",
 	  a_ring_that_does_not_go_on_after_a_pause_ends_the_session },
+	{ "B-MM-17 a refusal to have back what stays lent ends the session",
+	  a_refusal_to_have_back_what_stays_lent_ends_the_session },
 	{ "B-RA-03, B-MM-17 a refusal from before is not taken for one of the memory",
 	  a_refusal_from_before_is_not_taken_for_one_of_the_memory },
 	{ "B-MM-12 memory a back-end will not give back is cut off",

@@ -4,6 +4,7 @@
 #include <linux/virtio_config.h>
 #include <linux/virtio_net.h>
 #include <linux/virtio_ring.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -13,11 +14,6 @@
 #include <unistd.h>
 
 #include "tests/world/world.h"
-
-#define AVAIL (1u << VRING_PACKED_DESC_F_AVAIL)
-#define USED  (1u << VRING_PACKED_DESC_F_USED)
-#define BATCH 4
-#define FRAME 256u
 
 /* ---- life and death ------------------------------------------------------------------------- */
 
@@ -46,7 +42,10 @@ static void forget(struct wb *b)
 	for (unsigned i = 0; i < b->regions; i++)
 		munmap(b->region[i].host, b->region[i].size);
 	b->regions = 0;
-	for (unsigned i = 0; i < 4; i++) {
+	if (b->record)
+		munmap(b->record, WB_RECORD);
+	b->record = NULL;
+	for (unsigned i = 0; i < WORLD_RINGS; i++) {
 		shut(&b->ring[i].kick);
 		shut(&b->ring[i].call);
 		b->ring[i] = (struct wb_ring){ .kick = -1, .call = -1 };
@@ -56,6 +55,7 @@ static void forget(struct wb *b)
 	b->in_fds_n = b->in_len = b->out_len = 0;
 	b->acked = 0;
 	b->status = 0;
+	memset(b->asleep, 0, sizeof(b->asleep));
 	shut(&b->out_fd);
 	shut(&b->inflight_fd);
 	shut(&b->ask_fd);
@@ -80,24 +80,57 @@ void wb_die(struct world *w, const char *how)
 	b->back_ms = w->now_ms + world_rand(w, 700);
 }
 
+/* Its front-end has ended the session, which it learns when it reads so far. */
+bool wb_left(const struct wb *b)
+{
+	struct pollfd p = { .fd = b->fd, .events = POLLRDHUP };
+
+	return b->fd >= 0 && poll(&p, 1, 0) == 1 && (p.revents & (POLLHUP | POLLRDHUP));
+}
+
+void wb_notice(struct world *w)
+{
+	if (wb_left(&w->b))
+		wb_die(w, "left");
+}
+
 void wb_init(struct world *w)
 {
 	static const unsigned some[] = {
 		VU_PROTOCOL_RARP, VU_PROTOCOL_REPLY_ACK, VU_PROTOCOL_BACKEND_REQ,
 		VU_PROTOCOL_RESET_DEVICE, VU_PROTOCOL_CONFIGURE_MEM_SLOTS, VU_PROTOCOL_STATUS,
-		VU_PROTOCOL_CONFIG, VU_PROTOCOL_INFLIGHT_SHMFD,
+		VU_PROTOCOL_CONFIG,
+	};
+	static const unsigned rings[] = {
+		VIRTIO_RING_F_INDIRECT_DESC, VIRTIO_RING_F_EVENT_IDX, VIRTIO_F_IN_ORDER,
+		VIRTIO_NET_F_MRG_RXBUF, VIRTIO_NET_F_GUEST_CSUM,
 	};
 	struct wb *b = &w->b;
 
 	b->fd = b->listen_fd = b->ask_fd = b->inflight_fd = b->out_fd = -1;
-	for (unsigned i = 0; i < 4; i++)
+	for (unsigned i = 0; i < WORLD_RINGS; i++)
 		b->ring[i].kick = b->ring[i].call = -1;
 	b->features = BIT(VIRTIO_F_VERSION_1) | BIT(VU_F_PROTOCOL_FEATURES);
 	b->features |= world_rand(w, 2) ? BIT(VIRTIO_F_RING_PACKED) : 0;
+	for (unsigned i = 0; i < sizeof(rings) / sizeof(rings[0]); i++)
+		b->features |= world_rand(w, 2) ? BIT(rings[i]) : 0;
+	b->pairs = world_rand(w, 2) ? 1 + (unsigned)world_rand(w, WORLD_PAIRS) : 1;
+	if (b->pairs > 1) {
+		b->features |= BIT(VIRTIO_NET_F_MQ);
+		b->protocol |= BIT(VU_PROTOCOL_MQ);
+	}
 	for (unsigned i = 0; i < sizeof(some) / sizeof(some[0]); i++)
 		b->protocol |= world_rand(w, 4) ? BIT(some[i]) : 0;
-	/* Who keeps a record finishes its own flushes; this one only pretends to keep one. */
-	b->torn = world_rand(w, 2) && !(b->protocol & BIT(VU_PROTOCOL_INFLIGHT_SHMFD));
+	b->protocol |= world_rand(w, 2) ? BIT(VU_PROTOCOL_INFLIGHT_SHMFD) : 0;
+	/* With split rings it only pretends: nothing is in hand that they do not tell. */
+	b->keeps = (b->features & BIT(VIRTIO_F_RING_PACKED)) &&
+		   (b->protocol & BIT(VU_PROTOCOL_INFLIGHT_SHMFD));
+	b->torn = world_rand(w, 2) || b->keeps;
+	/* Of a packed ring's two elements one is told first: its successor must mend that. */
+	b->spans = (b->features & BIT(VIRTIO_NET_F_MRG_RXBUF)) &&
+		   (b->torn || !(b->features & BIT(VIRTIO_F_RING_PACKED)));
+	b->jumps = world_rand(w, 2);
+	b->sleepy = world_rand(w, 2);
 	if (world_rand(w, 4))
 		open_door(w);
 	else
@@ -113,7 +146,7 @@ void wb_fini(struct world *w)
 
 /* ---- messages ------------------------------------------------------------------------------- */
 
-static uint8_t *at_user(struct wb *b, uint64_t uva, uint64_t len)
+uint8_t *wb_at_user(struct wb *b, uint64_t uva, uint64_t len)
 {
 	for (unsigned i = 0; i < b->regions; i++)
 		if (uva >= b->region[i].uva && uva - b->region[i].uva <= b->region[i].size &&
@@ -122,7 +155,7 @@ static uint8_t *at_user(struct wb *b, uint64_t uva, uint64_t len)
 	return NULL;
 }
 
-static uint8_t *at_guest(struct wb *b, uint64_t gpa, uint64_t len)
+uint8_t *wb_at_guest(struct wb *b, uint64_t gpa, uint64_t len)
 {
 	for (unsigned i = 0; i < b->regions; i++)
 		if (gpa >= b->region[i].gpa && gpa - b->region[i].gpa <= b->region[i].size &&
@@ -164,8 +197,8 @@ static void del_region(struct world *w, const struct vu_region *r)
 	}
 	munmap(b->region[i].host, b->region[i].size);
 	b->region[i] = b->region[--b->regions];
-	for (unsigned k = 0; k < 4; k++)
-		if (b->ring[k].started && !at_user(b, b->ring[k].desc, 1))
+	for (unsigned k = 0; k < WORLD_RINGS; k++)
+		if (b->ring[k].started && !wb_at_user(b, b->ring[k].desc, 1))
 			world_wrong(w, "the memory of a running ring is taken away");
 }
 
@@ -187,22 +220,51 @@ static void keep(int *slot, int *fd)
 	*fd = -1;
 }
 
-static void start_ring(struct world *w, struct wb_ring *r, int *fd)
+static void start_ring(struct world *w, unsigned index, int *fd)
 {
+	struct wb_ring *r = &w->b.ring[index];
+
 	keep(&r->kick, fd);
 	if (r->started)
 		world_wrong(w, "a running ring is started");
 	r->started = true;
-	if (!r->num || !at_user(&w->b, r->desc, 16u * r->num) || !at_user(&w->b, r->used, 4))
+	if (!r->num || !wb_at_user(&w->b, r->desc, 16u * r->num) || !wb_at_user(&w->b, r->used, 4))
 		world_wrong(w, "a ring starts outside the memory");
+	w->b.asleep[index / 2] = w->b.sleepy;	/* until it is told that there is something */
+	wb_recover(&w->b, index);
+}
+
+static void take_record(struct world *w, const struct vu_inflight *i, int *fd)
+{
+	struct wb *b = &w->b;
+	void *p = mmap(NULL, WB_RECORD, PROT_READ | PROT_WRITE, MAP_SHARED, *fd,
+		       (off_t)i->offset);
+
+	if (b->record)
+		munmap(b->record, WB_RECORD);
+	b->record = p == MAP_FAILED ? NULL : p;
+	if (!b->record || i->size != WB_RECORD)
+		world_wrong(w, "not the record that was made");
+	keep(&b->inflight_fd, fd);
+}
+
+static bool is_of_ring(uint32_t request)
+{
+	return (request >= VU_SET_VRING_NUM && request <= VU_SET_VRING_ERR) ||
+	       request == VU_SET_VRING_ENABLE;
 }
 
 static uint32_t serve_ring(struct world *w, struct vu_header *h, union vu_payload *p, int *fds)
 {
 	struct wb *b = &w->b;
-	struct wb_ring *r = &b->ring[p->state.index % 4];
+	unsigned index = p->state.index & VU_RING_INDEX;
+	struct wb_ring *r = &b->ring[index % WORLD_RINGS];
 	bool packed = b->acked & BIT(VIRTIO_F_RING_PACKED);
 
+	if (is_of_ring(h->request) && index >= 2 * b->pairs) {
+		world_wrong(w, "ring %u of %u", index, 2 * b->pairs);
+		return 0;
+	}
 	switch (h->request) {
 	case VU_SET_VRING_NUM:
 		r->num = (uint16_t)p->state.num;
@@ -217,10 +279,10 @@ static uint32_t serve_ring(struct world *w, struct vu_header *h, union vu_payloa
 		r->used = p->addr.used;
 		return 0;
 	case VU_SET_VRING_KICK:
-		start_ring(w, &b->ring[p->u64 % 4], &fds[0]);
+		start_ring(w, index, &fds[0]);
 		return 0;
 	case VU_SET_VRING_CALL:
-		keep(&b->ring[p->u64 % 4].call, &fds[0]);
+		keep(&r->call, &fds[0]);
 		return 0;
 	case VU_SET_VRING_ENABLE:
 		r->enabled = p->state.num;
@@ -245,6 +307,9 @@ static uint32_t serve(struct world *w, struct vu_header *h, union vu_payload *p,
 		return 8;
 	case VU_GET_PROTOCOL_FEATURES:
 		p->u64 = b->protocol;
+		return 8;
+	case VU_GET_QUEUE_NUM:
+		p->u64 = b->pairs;
 		return 8;
 	case VU_GET_MAX_MEM_SLOTS:
 		p->u64 = 32;
@@ -274,12 +339,12 @@ static uint32_t serve(struct world *w, struct vu_header *h, union vu_payload *p,
 		return h->size;
 	case VU_GET_INFLIGHT_FD:
 		b->out_fd = memfd_create("inflight", MFD_CLOEXEC);
-		p->inflight.size = 4096;
-		if (ftruncate(b->out_fd, 4096))
+		p->inflight.size = WB_RECORD;
+		if (ftruncate(b->out_fd, WB_RECORD))
 			world_wrong(w, "no inflight file");
 		return 24;
 	case VU_SET_INFLIGHT_FD:
-		keep(&b->inflight_fd, &fds[0]);
+		take_record(w, &p->inflight, &fds[0]);
 		return 0;
 	default:
 		return serve_ring(w, h, p, fds);
@@ -299,6 +364,7 @@ static void handle(struct world *w)
 	world_note(w, "message", h.request, h.size);
 	ask = h.flags & VU_NEED_REPLY;
 	no = ask && world_chance(w, 4);		/* refused, for no reason */
+	b->refusals += no;
 	size = no ? 0 : serve(w, &h, &p, b->in_fds);
 	for (unsigned i = 0; i < b->in_fds_n; i++)
 		shut(&b->in_fds[i]);
@@ -444,172 +510,4 @@ bool wb_talk(struct world *w)
 	if (b->out_len)
 		return write_some(w);
 	return read_some(w);
-}
-
-/* ---- frames --------------------------------------------------------------------------------- */
-
-/* One store after another; between any two it may be the last. False: it was. */
-static bool lives_on(struct world *w)
-{
-	w->b.steps++;
-	if (!world_chance(w, 2))
-		return true;
-	wb_die(w, "killed");
-	return false;
-}
-
-struct buf { uint16_t id; uint64_t addr; uint32_t len; uint64_t number; };
-
-/* What the network has had is had for good. */
-static void had(struct wb *b, const struct buf *buf)
-{
-	if (buf->number > b->delivered)
-		b->delivered = buf->number;
-}
-
-static struct vring_packed_desc *slot(struct wb *b, const struct wb_ring *r, unsigned ahead,
-				      bool *wrap)
-{
-	unsigned at = r->at + ahead;
-
-	*wrap = at >= r->num ? !r->wrap : r->wrap;
-	return (void *)at_user(b, r->desc + 16u * (at % r->num), 16);
-}
-
-/* The `ahead`-th buffer owed to the driver. */
-static bool look(struct wb *b, const struct wb_ring *r, unsigned ahead, struct buf *buf)
-{
-	bool wrap;
-
-	if (b->acked & BIT(VIRTIO_F_RING_PACKED)) {
-		struct vring_packed_desc *d = slot(b, r, ahead, &wrap);
-
-		if (ahead >= r->num || !(d->flags & AVAIL) != !wrap || !(d->flags & USED) == !wrap)
-			return false;
-		*buf = (struct buf){ .id = d->id, .addr = d->addr, .len = d->len };
-		return true;
-	} else {
-		uint16_t *avail = (void *)at_user(b, r->avail, 4 + 2u * r->num);
-		struct vring_desc *d = (void *)at_user(b, r->desc, 16u * r->num);
-
-		if ((uint16_t)(avail[1] - r->at) <= ahead)
-			return false;
-		*buf = (struct buf){ .id = avail[2 + (uint16_t)(r->at + ahead) % r->num] };
-		buf->addr = d[buf->id].addr;
-		buf->len = d[buf->id].len;
-		return true;
-	}
-}
-
-static bool publish_split(struct world *w, struct wb_ring *r, const struct buf *buf, unsigned n,
-			  uint32_t len)
-{
-	uint16_t *used = (void *)at_user(&w->b, r->used, 4 + 8u * r->num);
-
-	for (unsigned i = 0; i < n; i++) {
-		uint32_t elem[2] = { buf[i].id, len };
-
-		memcpy(used + 2 + 4 * ((uint16_t)(r->at + i) % r->num), elem, sizeof(elem));
-		if (!lives_on(w))
-			return false;
-	}
-	r->at = (uint16_t)(r->at + n);
-	used[1] = r->at;
-	for (unsigned i = 0; i < n; i++)
-		had(&w->b, &buf[i]);
-	return lives_on(w);
-}
-
-static bool publish_packed(struct world *w, struct wb_ring *r, const struct buf *buf, unsigned n,
-			   uint32_t len)
-{
-	struct vring_packed_desc *d;
-	bool wrap;
-
-	for (unsigned i = 0; i < n; i++) {
-		d = slot(&w->b, r, i, &wrap);
-		d->id = buf[i].id;
-		if (len)	/* of what it only reads the driver's own stays, for a successor */
-			d->len = len;
-		if (!lives_on(w))
-			return false;
-	}
-	for (unsigned k = 1; k <= n; k++) {	/* the first flag last */
-		d = slot(&w->b, r, k % n, &wrap);
-		d->flags = (uint16_t)((d->flags & ~(AVAIL | USED)) | (wrap ? AVAIL | USED : 0));
-		/* With the first flag the head is as good as told: it can be mended. */
-		had(&w->b, &buf[0]);
-		had(&w->b, &buf[k % n]);
-		if (!lives_on(w))
-			return false;
-	}
-	r->wrap = r->at + n >= r->num ? !r->wrap : r->wrap;
-	r->at = (uint16_t)((r->at + n) % r->num);
-	return true;
-}
-
-static bool publish(struct world *w, struct wb_ring *r, const struct buf *buf, unsigned n,
-		    uint32_t len)
-{
-	if (w->b.acked & BIT(VIRTIO_F_RING_PACKED))
-		return publish_packed(w, r, buf, n, len);
-	return publish_split(w, r, buf, n, len);
-}
-
-static uint64_t number_of(struct wb *b, const struct buf *buf)
-{
-	uint8_t *p = at_guest(b, buf->addr, buf->len);
-	uint64_t number = 0;
-
-	if (p)
-		memcpy(&number, p + WORLD_HDR, sizeof(number));
-	return number;
-}
-
-/* Up to BATCH frames: taken, delivered to whom has not had them, given back. */
-static bool move(struct world *w)
-{
-	struct wb *b = &w->b;
-	struct wb_ring *rx = &b->ring[0], *tx = &b->ring[1];
-	unsigned most = b->torn ? 1 + (unsigned)world_rand(w, BATCH) : 1, n, to = 0;
-	struct buf from[BATCH], into[BATCH];
-	uint64_t last = b->delivered;
-
-	for (n = 0; n < most && look(b, tx, n, &from[n]); n++) {
-		uint64_t number = number_of(b, &from[n]);
-		uint8_t *src, *dst;
-
-		if (!number) {
-			world_wrong(w, "a frame outside the memory");
-			return false;
-		}
-		if (number <= last)
-			continue;	/* the one before had delivered it */
-		if (!look(b, rx, to, &into[to]))
-			break;
-		src = at_guest(b, from[n].addr, from[n].len);
-		dst = at_guest(b, into[to].addr, FRAME);
-		if (!src || !dst) {
-			world_wrong(w, "a buffer outside the memory");
-			return false;
-		}
-		memcpy(dst, src, from[n].len);
-		last = into[to++].number = number;
-		if (!lives_on(w))
-			return false;
-	}
-	if (!n || (to && !publish(w, rx, into, to, from[0].len)))
-		return false;
-	return publish(w, tx, from, n, 0);
-}
-
-void wb_pump(struct world *w)
-{
-	struct wb *b = &w->b;
-
-	for (unsigned i = 0; i < 16; i++) {
-		if (b->fd < 0 || !b->ring[0].started || !b->ring[0].enabled ||
-		    !b->ring[1].started || !b->ring[1].enabled || !move(w))
-			return;
-	}
 }

@@ -12,19 +12,26 @@
 #include "tests/world/world.h"
 
 #define MEMORY   (1u << 20)
-#define RING     32768u			/* bytes set aside for one */
-#define BUF      256u
+#define BUF      256u			/* bytes of a buffer, and of its indirect table */
+#define SMALL    48u			/* a frame takes two of these */
+#define RING_MEM 4096u
+#define BUFFERS  (9 * RING_MEM)		/* of ring q, buffer i: BUFFERS + (q * NUM + i) * BUF */
+#define TABLES   (BUFFERS + WORLD_RINGS * WORLD_NUM * BUF)
+#define CONTROL  (TABLES + WORLD_RINGS * WORLD_NUM * BUF)
 #define EXTRA    (WORLD_IOVA + 0x10000000ull)
-#define EXTRA_PIECE 65536u
+#define PIECE    65536u			/* WORLD_PAIRS * WORLD_NUM * BUF */
+#define QUEUE_RESET 58u			/* virtio 1.2, 4.1.4.3 */
+#define STATS_MAX 128
+#define NET(field) (0x800 + offsetof(struct virtio_net_config, field))
 
-#define AVAIL (1u << VRING_PACKED_DESC_F_AVAIL)
-#define USED  (1u << VRING_PACKED_DESC_F_USED)
+_Static_assert(CONTROL + 4096 <= MEMORY, "all of it is lent");
+_Static_assert(PIECE == WORLD_PAIRS * WORLD_NUM * BUF, "a buffer has its place in each piece");
 
 /* ---- registers ------------------------------------------------------------------------------ */
 
 #define CC(field) offsetof(struct virtio_pci_common_cfg, field)
 
-static void set(struct driver *d, uint64_t off, unsigned size, uint64_t val)
+void driver_set(struct driver *d, uint64_t off, unsigned size, uint64_t val)
 {
 	ioapi_write(d->f, IOAPI_BAR4, off, size, val);
 }
@@ -37,264 +44,463 @@ static uint64_t get(struct driver *d, uint64_t off, unsigned size)
 	return val;
 }
 
-static uint64_t features(struct driver *d)
+static uint64_t offered(struct driver *d)
 {
 	uint64_t low;
 
-	set(d, CC(device_feature_select), 4, 0);
+	driver_set(d, CC(device_feature_select), 4, 0);
 	low = get(d, CC(device_feature), 4);
-	set(d, CC(device_feature_select), 4, 1);
+	driver_set(d, CC(device_feature_select), 4, 1);
 	return low | get(d, CC(device_feature), 4) << 32;
 }
 
 static void accept_features(struct driver *d, uint64_t bits)
 {
-	set(d, CC(guest_feature_select), 4, 0);
-	set(d, CC(guest_feature), 4, bits & UINT32_MAX);
-	set(d, CC(guest_feature_select), 4, 1);
-	set(d, CC(guest_feature), 4, bits >> 32);
+	driver_set(d, CC(guest_feature_select), 4, 0);
+	driver_set(d, CC(guest_feature), 4, bits & UINT32_MAX);
+	driver_set(d, CC(guest_feature_select), 4, 1);
+	driver_set(d, CC(guest_feature), 4, bits >> 32);
 }
 
-static void set_queue(struct driver *d, unsigned q, uint64_t iova)
+/*
+ * Some of what is offered, the ring's layout always: it is the seed that chose it. Before a
+ * back-end was seen more is offered than it may have; it would then be waited for in vain.
+ */
+static uint64_t choose(struct world *w, uint64_t have)
 {
-	set(d, CC(queue_select), 2, q);
-	set(d, CC(queue_size), 2, WORLD_NUM);
-	set(d, CC(queue_desc_lo), 4, iova & UINT32_MAX);
-	set(d, CC(queue_desc_hi), 4, iova >> 32);
-	set(d, CC(queue_avail_lo), 4, (iova + 8192) & UINT32_MAX);
-	set(d, CC(queue_avail_hi), 4, iova >> 32);
-	set(d, CC(queue_used_lo), 4, (iova + 16384) & UINT32_MAX);
-	set(d, CC(queue_used_hi), 4, iova >> 32);
-	set(d, CC(queue_enable), 2, 1);
+	static const unsigned some[] = {
+		VIRTIO_RING_F_INDIRECT_DESC, VIRTIO_RING_F_EVENT_IDX, VIRTIO_F_IN_ORDER,
+		VIRTIO_NET_F_MRG_RXBUF, VIRTIO_F_RING_RESET, VIRTIO_NET_F_CTRL_VQ,
+		VIRTIO_NET_F_GUEST_CSUM,
+	};
+	const uint64_t beside_ctrl = BIT(VIRTIO_NET_F_MQ) | BIT(VIRTIO_NET_F_CTRL_RX) |
+				     BIT(VIRTIO_NET_F_CTRL_MAC_ADDR) |
+				     BIT(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS);
+	uint64_t want;
+
+	have &= w->b.features | BIT(VIRTIO_F_RING_RESET) | BIT(VIRTIO_NET_F_CTRL_VQ) |
+		(beside_ctrl & ~BIT(VIRTIO_NET_F_MQ));
+	want = BIT(VIRTIO_F_VERSION_1) | (have & BIT(VIRTIO_F_RING_PACKED));
+	for (unsigned i = 0; i < sizeof(some) / sizeof(some[0]); i++)
+		want |= world_rand(w, 4) ? have & BIT(some[i]) : 0;
+	if (want & BIT(VIRTIO_NET_F_CTRL_VQ))
+		want |= have & beside_ctrl;
+	return want;
 }
 
-static void side_init(struct driver *d, struct ring_side *s, unsigned q)
+static void set_queue(struct driver *d, unsigned q)
 {
-	*s = (struct ring_side){ .va = d->mem + q * RING, .next_wrap = true, .seen_wrap = true };
-	memset(s->va, 0, RING);
+	uint64_t iova = WORLD_IOVA + q * RING_MEM;
+
+	driver_set(d, CC(queue_select), 2, q);
+	driver_set(d, CC(queue_size), 2, WORLD_NUM);
+	driver_set(d, CC(queue_desc_lo), 4, iova & UINT32_MAX);
+	driver_set(d, CC(queue_desc_hi), 4, iova >> 32);
+	driver_set(d, CC(queue_avail_lo), 4, (iova + 1024) & UINT32_MAX);
+	driver_set(d, CC(queue_avail_hi), 4, iova >> 32);
+	driver_set(d, CC(queue_used_lo), 4, (iova + 2048) & UINT32_MAX);
+	driver_set(d, CC(queue_used_hi), 4, iova >> 32);
+	driver_set(d, CC(queue_enable), 2, 1);
+}
+
+/* What is on its way is perhaps lost. */
+static void may_lose(struct flow *f)
+{
+	f->lost = f->sent;
+}
+
+static void set_queues(struct driver *d)
+{
+	for (unsigned i = 0; i < d->pairs; i++) {
+		set_queue(d, 2 * i);
+		set_queue(d, 2 * i + 1);
+	}
+	if (driver_has(d, VIRTIO_NET_F_CTRL_VQ))
+		set_queue(d, 2 * d->pairs);
 }
 
 /* From reset to DRIVER_OK, or as far as the device lets us. */
 static void bring_up(struct world *w)
 {
 	struct driver *d = &w->d;
-	uint64_t want = BIT(VIRTIO_F_VERSION_1), offered;
 
 	d->running = false;
-	set(d, CC(device_status), 1, 0);
-	side_init(d, &d->rx, 0);
-	side_init(d, &d->tx, 1);
-	set(d, CC(device_status), 1, 1);
-	set(d, CC(device_status), 1, 3);
-	offered = features(d);
-	want |= offered & BIT(VIRTIO_F_RING_PACKED);
-	accept_features(d, want);
-	set(d, CC(device_status), 1, 11);
+	driver_set(d, CC(device_status), 1, 0);
+	for (unsigned i = 0; i < WORLD_PAIRS; i++) {
+		side_init(d, &d->rx[i], 2 * i);
+		side_init(d, &d->tx[i], 2 * i + 1);
+	}
+	driver_set(d, CC(device_status), 1, 1);
+	driver_set(d, CC(device_status), 1, 3);
+	d->features = choose(w, offered(d));
+	accept_features(d, d->features);
+	driver_set(d, CC(device_status), 1, 11);
 	if (!(get(d, CC(device_status), 1) & 8))
 		return;
-	d->packed = want & BIT(VIRTIO_F_RING_PACKED);
-	set_queue(d, 0, WORLD_IOVA);
-	set_queue(d, 1, WORLD_IOVA + RING);
-	set(d, CC(device_status), 1, 15);
+	d->packed = driver_has(d, VIRTIO_F_RING_PACKED);
+	d->pairs = driver_has(d, VIRTIO_NET_F_MQ) ?
+		   (unsigned)get(d, NET(max_virtqueue_pairs), 2) : 1;
+	d->active = 1;
+	d->rx_len = driver_has(d, VIRTIO_NET_F_MRG_RXBUF) && w->b.spans ? SMALL : BUF;
+	if (d->pairs < 1 || d->pairs > WORLD_PAIRS) {
+		world_wrong(w, "%u queue pairs", d->pairs);
+		return;
+	}
+	side_init(d, &d->ctrl, 2 * d->pairs);
+	set_queues(d);
+	driver_set(d, CC(device_status), 1, 15);
 	d->running = get(d, CC(device_status), 1) == 15;
 }
 
 static void reset(struct world *w)
 {
-	world_note(w, "reset", w->d.sent, w->d.got);
+	world_note(w, "reset", w->d.flow[0].sent, w->d.flow[0].got);
 	/* What was on its way may be lost with the rings; never what comes after. */
-	w->d.lost_at_reset = w->d.sent;
+	for (unsigned i = 0; i < WORLD_PAIRS; i++)
+		may_lose(&w->d.flow[i]);
 	w->d.resets++;
+	wb_notice(w);
 	bring_up(w);
 }
 
-/* ---- rings ---------------------------------------------------------------------------------- */
-
-static void add_packed(struct ring_side *s, uint16_t id, uint64_t addr, uint32_t len, bool write)
+/* What the device gave back unread, and says so, is lost: nothing else is. */
+static void notice_given_back(struct world *w)
 {
-	struct vring_packed_desc *d = (void *)(s->va + 16u * s->next);
-	unsigned flags = s->next_wrap ? AVAIL : USED;
+	struct ioapi_stat row[STATS_MAX];
+	unsigned n = ioapi_stats(w->d.f, row, STATS_MAX);
 
-	d->addr = addr;
-	d->len = len;
-	d->id = id;
-	d->flags = (uint16_t)(flags | (write ? VRING_DESC_F_WRITE : 0));
-	if (++s->next == WORLD_NUM) {
-		s->next = 0;
-		s->next_wrap = !s->next_wrap;
+	for (unsigned i = 0; i < n && i < STATS_MAX; i++) {
+		if (strcmp(row[i].name, "ring_buffers_given_back") ||
+		    row[i].value == w->d.given_back)
+			continue;
+		world_note(w, "given back", row[i].value - w->d.given_back, w->b.keeps);
+		w->d.given_back = row[i].value;
+		if (w->b.keeps)
+			world_wrong(w, "buffers are given back beside a record");
+		for (unsigned k = 0; k < WORLD_PAIRS; k++)
+			may_lose(&w->d.flow[k]);
 	}
 }
 
-static void add_split(struct ring_side *s, uint16_t id, uint64_t addr, uint32_t len, bool write)
-{
-	struct vring_desc *d = (void *)(s->va + 16u * id);
-	uint16_t *avail = (void *)(s->va + 8192);
+/* ---- frames --------------------------------------------------------------------------------- */
 
-	*d = (struct vring_desc){ addr, len, write ? VRING_DESC_F_WRITE : 0, 0 };
-	avail[2 + s->next % WORLD_NUM] = id;
-	avail[1] = ++s->next;
+static uint8_t *buffer(struct driver *d, const struct ring_side *s, uint16_t id, uint64_t *iova)
+{
+	uint64_t off = BUFFERS + (s->q * WORLD_NUM + id) * BUF;
+
+	*iova = WORLD_IOVA + off;
+	return d->mem + off;
 }
 
-/* Buffers go out in turn, so a free id is the oldest. */
-static void add(struct driver *d, struct ring_side *s, uint16_t id, uint32_t len, bool write)
+static void judge(struct world *w, unsigned pair, const uint8_t *p)
 {
-	uint64_t buf = WORLD_IOVA + 4 * RING + ((s == &d->tx) * WORLD_NUM + id) * BUF;
+	struct flow *f = &w->d.flow[pair];
+	uint64_t number, expected = f->got + 1;
 
-	s->busy[id] = true;
-	s->out++;
-	if (d->packed)
-		add_packed(s, id, buf, len, write);
-	else
-		add_split(s, id, buf, len, write);
-}
-
-static bool used(struct driver *d, struct ring_side *s, uint16_t *id, uint32_t *len)
-{
-	if (d->packed) {
-		struct vring_packed_desc *p = (void *)(s->va + 16u * s->seen);
-
-		if (!(p->flags & AVAIL) != !s->seen_wrap || !(p->flags & USED) != !s->seen_wrap ||
-		    !s->out)
-			return false;
-		*id = p->id;
-		*len = p->len;
-		if (++s->seen == WORLD_NUM) {
-			s->seen = 0;
-			s->seen_wrap = !s->seen_wrap;
-		}
-	} else {
-		uint16_t *u = (void *)(s->va + 16384);
-		uint32_t elem[2];
-
-		if (u[1] == s->seen)
-			return false;
-		memcpy(elem, u + 2 + 4 * (s->seen % WORLD_NUM), sizeof(elem));
-		s->seen++;
-		*id = (uint16_t)elem[0];
-		*len = elem[1];
-	}
-	return true;
-}
-
-static bool collect(struct world *w, struct ring_side *s, uint16_t *id, uint32_t *len)
-{
-	if (!used(&w->d, s, id, len))
-		return false;
-	if (*id >= WORLD_NUM || !s->busy[*id]) {
-		world_wrong(w, "buffer %u of the %s ring came back twice", *id,
-			    s == &w->d.tx ? "transmit" : "receive");
-		return false;
-	}
-	s->busy[*id] = false;
-	s->out--;
-	return true;
-}
-
-static void receive(struct world *w, uint16_t id, uint32_t len)
-{
-	struct driver *d = &w->d;
-	const uint8_t *p = d->mem + 4 * RING + id * BUF + WORLD_HDR;
-	uint64_t number, expected = d->got + 1;
-
-	if (len != WORLD_HDR + 64) {
-		world_wrong(w, "a frame of %u bytes came after frame %llu", len,
-			    (unsigned long long)d->got);
-		return;
-	}
 	memcpy(&number, p, sizeof(number));
-	if (number > expected && d->got < d->lost_at_reset && number <= d->lost_at_reset + 1)
+	if (number > expected && f->got < f->lost && number <= f->lost + 1)
 		expected = number;
 	if (number != expected)
-		world_wrong(w, "frame %llu came after frame %llu", (unsigned long long)number,
-			    (unsigned long long)d->got);
-	for (unsigned i = sizeof(number); i < len - WORLD_HDR; i++)
+		world_wrong(w, "pair %u: frame %llu came after frame %llu", pair,
+			    (unsigned long long)number, (unsigned long long)f->got);
+	for (unsigned i = sizeof(number); i < WORLD_DATA; i++)
 		if (p[i] != (uint8_t)(number + i))
 			world_wrong(w, "frame %llu is not as it was sent",
 				    (unsigned long long)number);
-	d->got = number;
-	d->frames++;
-	world_note(w, "frame", number, len);
+	f->got = number;
+	w->d.frames++;
+	world_note(w, "frame", number, pair);
 }
 
-bool driver_poll(struct world *w)
+/* One frame, from as many buffers as its header says. */
+static bool receive(struct world *w, unsigned pair)
+{
+	struct ring_side *s = &w->d.rx[pair];
+	uint8_t frame[WORLD_HDR + WORLD_DATA + BUF];
+	uint16_t id, buffers = 1;
+	uint32_t len, n = 0;
+	uint64_t iova;
+
+	for (uint16_t i = 0; i < buffers && n < WORLD_HDR + WORLD_DATA; i++) {
+		if (!side_used(w, s, &id, &len)) {
+			if (i)
+				world_wrong(w, "buffer %u of a frame's %u is missing", i, buffers);
+			return false;
+		}
+		if (len > w->d.rx_len) {
+			world_wrong(w, "%u bytes in a buffer of %u", len, w->d.rx_len);
+			return false;
+		}
+		memcpy(frame + n, buffer(&w->d, s, id, &iova), len);
+		n += len;
+		if (!i)
+			memcpy(&buffers, frame + WORLD_HDR - sizeof(buffers), sizeof(buffers));
+	}
+	if (n != WORLD_HDR + WORLD_DATA || buffers > 2)
+		world_wrong(w, "a frame of %u bytes in %u buffers came after frame %llu", n,
+			    buffers, (unsigned long long)w->d.flow[pair].got);
+	else
+		judge(w, pair, frame + WORLD_HDR);
+	return true;
+}
+
+static void refill(struct driver *d, struct ring_side *s)
+{
+	while (s->out < WORLD_NUM - 1) {
+		struct out o = { .len = d->rx_len, .flags = VRING_DESC_F_WRITE };
+		uint16_t id = side_next_id(d, s);
+
+		if (s->busy[id])
+			return;
+		buffer(d, s, id, &o.addr);
+		side_add(d, s, id, &o, 1);
+	}
+}
+
+static void poll_pairs(struct world *w)
 {
 	struct driver *d = &w->d;
-	bool moved = false;
-	uint32_t len;
-	uint16_t id;
 
-	if (!d->running)
+	for (unsigned i = 0; i < d->pairs && d->running; i++) {
+		side_reap(w, &d->tx[i]);
+		while (!w->wrong[0] && receive(w, i))
+			;
+		refill(d, &d->rx[i]);
+	}
+}
+
+/* In memory that may go later, if some is there; it stays till the buffer is back. */
+static uint8_t *place(struct world *w, struct ring_side *s, uint16_t id, uint64_t *iova)
+{
+	struct driver *d = &w->d;
+	unsigned k = (unsigned)world_rand(w, 2 * WORLD_PIECES);
+	uint64_t off = k * PIECE + (s->q / 2 * WORLD_NUM + id) * BUF;
+
+	if (k >= WORLD_PIECES || !d->mapped[k])
+		return buffer(d, s, id, iova);
+	s->piece[id] = (uint8_t)(k + 1);
+	d->piece_out[k]++;
+	d->hot++;
+	*iova = EXTRA + off;
+	return d->extra + off;
+}
+
+/* The frame at o in pieces, as `n` descriptors. */
+static void cut(struct world *w, struct out *o, unsigned n)
+{
+	uint32_t left = o[0].len;
+
+	for (unsigned i = 0; i + 1 < n; i++) {
+		o[i].len = 1 + (uint32_t)world_rand(w, left - (n - 1 - i));
+		o[i + 1] = (struct out){ .addr = o[i].addr + o[i].len };
+		left -= o[i].len;
+	}
+	o[n - 1].len = left;
+}
+
+/* A table of the pieces, and it alone is offered. */
+static void into_table(struct driver *d, const struct ring_side *s, uint16_t id, struct out *o,
+		       unsigned n)
+{
+	uint32_t at = TABLES + (s->q * WORLD_NUM + id) * BUF;
+	struct vring_desc *t = (void *)(d->mem + at);
+
+	for (unsigned i = 0; i < n; i++)
+		t[i] = (struct vring_desc){ o[i].addr, o[i].len,
+					    !d->packed && i + 1 < n ? VRING_DESC_F_NEXT : 0,
+					    d->packed ? 0 : (uint16_t)(i + 1) };
+	o[0] = (struct out){ WORLD_IOVA + at, n * (uint32_t)sizeof(*t), VRING_DESC_F_INDIRECT };
+}
+
+/* False: there is no room. */
+static bool send(struct world *w, unsigned pair)
+{
+	struct driver *d = &w->d;
+	struct ring_side *s = &d->tx[pair];
+	unsigned n = 1;
+	struct flow *f = &d->flow[pair];
+	uint16_t id = side_next_id(d, s);
+	struct out o[WORLD_CHAIN] = { { .len = WORLD_HDR + WORLD_DATA } };
+	uint8_t *p;
+
+	if (s->busy[id] || !s->free || w->now_ms < d->quiet_ms)
 		return false;
-	while (collect(w, &d->tx, &id, &len))
-		moved = true;
-	while (collect(w, &d->rx, &id, &len)) {
-		receive(w, id, len);
-		moved = true;
+	p = place(w, s, id, &o[0].addr);
+	f->sent++;
+	memset(p, 0, WORLD_HDR);
+	memcpy(p + WORLD_HDR, &f->sent, sizeof(f->sent));
+	for (unsigned i = sizeof(f->sent); i < WORLD_DATA; i++)
+		p[WORLD_HDR + i] = (uint8_t)(f->sent + i);
+	if (world_rand(w, 2) && s->free >= WORLD_CHAIN)
+		cut(w, o, n = 2 + (unsigned)world_rand(w, WORLD_CHAIN - 1));
+	if (n > 1 && driver_has(d, VIRTIO_RING_F_INDIRECT_DESC) && world_rand(w, 2)) {
+		into_table(d, s, id, o, n);
+		n = 1;
 	}
-	for (id = 0; id < WORLD_NUM - 1; id++) {
-		if (d->rx.busy[id])
-			continue;
-		add(d, &d->rx, id, BUF, true);
-		moved = true;
-	}
-	return moved;
+	d->chains += n > 1;
+	side_add(d, s, id, o, n);
+	world_note(w, "sent", f->sent, pair);
+	return true;
 }
 
-static void send(struct world *w)
+/* A ring that is full but for a few slots: the worst to have to tell where it stood. */
+static void fill_up(struct world *w)
 {
-	struct driver *d = &w->d;
-	uint32_t len = WORLD_HDR + 64;
-	uint16_t id = (uint16_t)(d->sent % (WORLD_NUM - 1));
-	uint8_t *p = d->mem + 4 * RING + (WORLD_NUM + id) * BUF;
+	unsigned pair = (unsigned)world_rand(w, w->d.active);
+	unsigned leave = (unsigned)world_rand(w, WORLD_CHAIN + 1);
 
-	if (!d->running || d->tx.busy[id])
+	while (w->d.tx[pair].free > leave && send(w, pair))
+		;
+	if (!world_chance(w, 500))
 		return;
-	d->sent++;
-	memset(p, 0, WORLD_HDR);
-	memcpy(p + WORLD_HDR, &d->sent, sizeof(d->sent));
-	for (unsigned i = sizeof(d->sent); i < 64; i++)
-		p[WORLD_HDR + i] = (uint8_t)(d->sent + i);
-	add(d, &d->tx, id, len, false);
-	world_note(w, "sent", d->sent, 0);
+	wb_die(w, "killed beside a full ring");
+	w->d.quiet_ms = w->now_ms + world_rand(w, 2000);	/* and it stays as it is */
+}
+
+static bool flow_done(const struct flow *f)
+{
+	return f->got == f->sent || (f->sent == f->lost && f->got <= f->sent);
 }
 
 bool driver_idle(const struct world *w)
 {
 	const struct driver *d = &w->d;
 
-	return d->running && !d->tx.out && d->rx.out == WORLD_NUM - 1 &&
-	       (d->got == d->sent || (d->sent == d->lost_at_reset && d->got <= d->sent));
+	if (!d->running || d->active != d->pairs)
+		return false;
+	for (unsigned i = 0; i < d->pairs; i++)
+		if (d->tx[i].out || d->rx[i].out != WORLD_NUM - 1 || !flow_done(&d->flow[i]))
+			return false;
+	return true;
+}
+
+/* ---- commands ------------------------------------------------------------------------------- */
+
+/* Answered by the time the notification returns, or the device is broken and says so. */
+static int command(struct world *w, uint8_t class, uint8_t cmd, const void *payload, uint32_t len)
+{
+	struct driver *d = &w->d;
+	uint8_t *p = d->mem + CONTROL, answer;
+	const struct out o[3] = {
+		{ WORLD_IOVA + CONTROL, 2, 0 },
+		{ WORLD_IOVA + CONTROL + 16, len, 0 },
+		{ WORLD_IOVA + CONTROL + 64, 1, VRING_DESC_F_WRITE },
+	};
+	uint32_t written;
+	uint16_t id;
+
+	p[0] = class;
+	p[1] = cmd;
+	memcpy(p + 16, payload, len);
+	p[64] = 0xff;
+	side_add(d, &d->ctrl, side_next_id(d, &d->ctrl), o, 3);
+	if (!side_used(w, &d->ctrl, &id, &written)) {
+		if (!(get(d, CC(device_status), 1) & 64))
+			world_wrong(w, "command %u.%u is not answered", class, cmd);
+		return -1;
+	}
+	answer = p[64];
+	if (answer > VIRTIO_NET_ERR || written != 1)
+		world_wrong(w, "command %u.%u is answered with %u", class, cmd, answer);
+	d->commands++;
+	world_note(w, "command", (uint64_t)class << 8 | cmd, answer);
+	return answer;
+}
+
+static void set_pairs(struct world *w, uint16_t pairs)
+{
+	if (command(w, VIRTIO_NET_CTRL_MQ, VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET, &pairs,
+		    sizeof(pairs)) == VIRTIO_NET_OK)
+		w->d.active = pairs;
+}
+
+static void any_command(struct world *w)
+{
+	struct driver *d = &w->d;
+	uint8_t mac[6] = { 0x52, 0x54, 0, 0, 1, (uint8_t)world_rand(w, 256) }, on;
+	uint64_t kind = world_rand(w, 5), offloads;
+
+	if (!driver_has(d, VIRTIO_NET_F_CTRL_VQ))
+		return;
+	on = (uint8_t)world_rand(w, 2);
+	offloads = on && driver_has(d, VIRTIO_NET_F_GUEST_CSUM) ? BIT(VIRTIO_NET_F_GUEST_CSUM) : 0;
+	if (kind < 2 && driver_has(d, VIRTIO_NET_F_MQ))
+		set_pairs(w, (uint16_t)(1 + world_rand(w, d->pairs)));
+	else if (kind == 2 && driver_has(d, VIRTIO_NET_F_CTRL_MAC_ADDR))
+		command(w, VIRTIO_NET_CTRL_MAC, VIRTIO_NET_CTRL_MAC_ADDR_SET, mac, sizeof(mac));
+	else if (kind == 3 && driver_has(d, VIRTIO_NET_F_CTRL_GUEST_OFFLOADS))
+		command(w, VIRTIO_NET_CTRL_GUEST_OFFLOADS, VIRTIO_NET_CTRL_GUEST_OFFLOADS_SET,
+			&offloads, sizeof(offloads));	/* rings stop and go on */
+	else if (driver_has(d, VIRTIO_NET_F_CTRL_RX))
+		command(w, VIRTIO_NET_CTRL_RX, on ? VIRTIO_NET_CTRL_RX_PROMISC :
+			VIRTIO_NET_CTRL_RX_ALLMULTI, &on, 1);
 }
 
 /* ---- other things drivers do ---------------------------------------------------------------- */
 
+/* One ring stops, is empty, and starts anew; what was in it may be lost. */
+static void reset_ring(struct world *w)
+{
+	struct driver *d = &w->d;
+	unsigned q = (unsigned)world_rand(w, 2 * d->pairs);
+
+	/* Where a record is kept nothing tells a ring that begins anew from one that goes on. */
+	if (!driver_has(d, VIRTIO_F_RING_RESET) || w->b.keeps)
+		return;
+	world_note(w, "reset ring", q, 0);
+	wb_notice(w);
+	driver_set(d, CC(queue_select), 2, q);
+	driver_set(d, QUEUE_RESET, 2, 1);
+	if (get(d, QUEUE_RESET, 2))
+		world_wrong(w, "ring %u does not come out of its reset", q);
+	may_lose(&d->flow[q / 2]);
+	side_init(d, q % 2 ? &d->tx[q / 2] : &d->rx[q / 2], q);
+	set_queue(d, q);
+	d->ring_resets++;
+}
+
+/* A piece goes only when the device has no buffer in it. */
 static void map_extra(struct world *w)
 {
 	struct driver *d = &w->d;
-	uint64_t n, at = EXTRA + world_rand(w, 4) * EXTRA_PIECE;
+	unsigned k = (unsigned)world_rand(w, WORLD_PIECES);
+	uint64_t n, at = EXTRA + k * PIECE;
 	struct ioapi_dma piece = {
-		.iova = at, .size = EXTRA_PIECE, .va = (void *)(uintptr_t)at, .fd = d->extra_fd,
-		.off = at - EXTRA,
+		.iova = at, .size = PIECE, .va = d->extra + k * PIECE, .fd = d->extra_fd,
+		.off = k * PIECE,
 	};
+	bool done;
 
-	if (world_rand(w, 2))
-		world_note(w, "map", at - EXTRA, ioapi_dma_map(d->domain, &piece, 1) == 0);
-	else
-		world_note(w, "unmap", at - EXTRA,
-			   !ioapi_dma_unmap(d->domain, at, EXTRA_PIECE, &n) && n);
+	if (world_rand(w, 2)) {
+		done = ioapi_dma_map(d->domain, &piece, 1) == 0;
+		d->mapped[k] |= done;
+		world_note(w, "map", k, done);
+	} else if (!d->piece_out[k]) {
+		done = !ioapi_dma_unmap(d->domain, at, PIECE, &n) && n;
+		d->mapped[k] &= !done;
+		world_note(w, "unmap", k, done);
+	}
 }
 
 void driver_step(struct world *w, bool may_send)
 {
 	struct driver *d = &w->d;
 
+	notice_given_back(w);
 	if (!d->running || (get(d, CC(device_status), 1) & 64)) {
+		/* Rings here are as they ought to be: only a back-end's word can stop them. */
+		if (d->running && d->refusals == w->b.refusals)
+			world_wrong(w, "the device asks for a reset though nobody refused it");
+		d->refusals = w->b.refusals;
 		reset(w);
 		return;
 	}
-	driver_poll(w);
-	if (!may_send)
+	poll_pairs(w);
+	if (!may_send) {
+		if (d->active != d->pairs)
+			set_pairs(w, (uint16_t)d->pairs);
 		return;
+	}
 	switch (world_rand(w, 40)) {
 	case 0:
 		map_extra(w);
@@ -302,16 +508,24 @@ void driver_step(struct world *w, bool may_send)
 	case 1:
 		if (world_chance(w, 100))
 			reset(w);
+		else if (world_chance(w, 200))
+			reset_ring(w);
 		break;
 	case 2:
-		set(d, 0x1000 + 0x1000 * world_rand(w, 2), 2, 0);
+		driver_set(d, 0x1000 + 0x1000 * world_rand(w, 2 * d->pairs), 2, 0);
 		break;
 	case 3:
-		world_note(w, "link", get(d, 0x800 + offsetof(struct virtio_net_config, status),
-					  2) & 1, 0);
+		world_note(w, "link", get(d, NET(status), 2) & 1, 0);
+		break;
+	case 4:
+		if (world_rand(w, 2))
+			any_command(w);
+		break;
+	case 5:
+		fill_up(w);
 		break;
 	default:
-		send(w);
+		send(w, (unsigned)world_rand(w, d->active));
 		break;
 	}
 }
@@ -325,9 +539,11 @@ bool driver_up(struct world *w)
 
 	d->memfd = memfd_create("world", MFD_CLOEXEC);
 	d->extra_fd = memfd_create("extra", MFD_CLOEXEC);
-	if (ftruncate(d->memfd, MEMORY) || ftruncate(d->extra_fd, 4 * EXTRA_PIECE))
+	if (ftruncate(d->memfd, MEMORY) || ftruncate(d->extra_fd, WORLD_PIECES * PIECE))
 		return false;
 	d->mem = mmap(NULL, MEMORY, PROT_READ | PROT_WRITE, MAP_SHARED, d->memfd, 0);
+	d->extra = mmap(NULL, WORLD_PIECES * PIECE, PROT_READ | PROT_WRITE, MAP_SHARED,
+			d->extra_fd, 0);
 	piece.va = d->mem;
 	piece.fd = d->memfd;
 	d->f = ioapi_bus_func(d->bus, 0);
@@ -348,6 +564,8 @@ void driver_down(struct world *w)
 	ioapi_domain_free(d->domain);
 	if (d->mem)
 		munmap(d->mem, MEMORY);
+	if (d->extra)
+		munmap(d->extra, WORLD_PIECES * PIECE);
 	close(d->memfd);
 	close(d->extra_fd);
 	d->bus = NULL;

@@ -9,7 +9,6 @@
  * each buffer comes back once, frames arrive once and in order, a calm world delivers all that was
  * sent, descriptors and kept descriptors are at the end what they were.
  */
-#include <fcntl.h>
 #include <inttypes.h>
 #include <poll.h>
 #include <stdarg.h>
@@ -30,7 +29,9 @@
 #define STEPS_CUT  60		/* likewise, where one connection is what it is about */
 #define CALM_STEPS 20000	/* and what the calm part may take */
 #define FDS_WATCHED 1024
-#define SEEDS      60		/* of a run without arguments */
+#define EVENTS_MAX 65536	/* of a run */
+#define REPLAYS    3		/* seeds that are run twice */
+#define SEEDS      300		/* of a run without arguments */
 
 /* ---- chance and events ---------------------------------------------------------------------- */
 
@@ -57,6 +58,9 @@ void world_note(struct world *w, const char *what, uint64_t a, uint64_t b)
 		w->hash = (w->hash ^ (uint8_t)*p) * 0x100000001b3ull;
 	for (unsigned i = 0; i < 3; i++)
 		w->hash = (w->hash ^ parts[i]) * 0x100000001b3ull;
+	if (w->events && w->events_n < w->events_max)
+		w->events[w->events_n] = (struct event){ w->now_ms, a, b, what };
+	w->events_n++;
 	if (w->trace)
 		printf("%8" PRIu64 " %s %" PRIu64 " %" PRIu64 "\n", w->now_ms, what, a, b);
 }
@@ -134,8 +138,12 @@ static void calm_down(struct world *w)
 			return;
 		w->now_ms += 5;
 	}
-	world_wrong(w, "frame %" PRIu64 " of %" PRIu64 " was the last to come; %u and %u buffers "
-		    "are out", w->d.got, w->d.sent, w->d.tx.out, w->d.rx.out);
+	for (unsigned i = 0; i < w->d.pairs; i++)
+		if (w->d.tx[i].out || w->d.flow[i].got != w->d.flow[i].sent)
+			world_wrong(w, "pair %u: frame %" PRIu64 " of %" PRIu64 " was the last to "
+				    "come; %u and %u buffers are out", i, w->d.flow[i].got,
+				    w->d.flow[i].sent, w->d.tx[i].out, w->d.rx[i].out);
+	world_wrong(w, "no calm: %u of %u pairs are active", w->d.active, w->d.pairs);
 }
 
 static bool bus_up(struct world *w)
@@ -144,8 +152,8 @@ static bool bus_up(struct world *w)
 	struct err *e = NULL;
 	char text[200];
 
-	snprintf(text, sizeof(text), "socket=%s,mac=52:54:00:00:00:01,timeout=200,wait=50",
-		 w->path);
+	snprintf(text, sizeof(text), "socket=%s,timeout=200,wait=50,queues=%u", w->path,
+		 1 + (unsigned)world_rand(w, w->b.pairs));
 	config_init(&c);
 	return !config_add_net(&c, text, e) && !config_finish(&c, e) &&
 	       !sim_new_in(&w->d.bus, &c, &w->lw, e);
@@ -153,33 +161,43 @@ static bool bus_up(struct world *w)
 
 struct ledger { bool open[FDS_WATCHED]; unsigned kept; };
 
+/* poll(2) knows of all of them in one call. */
 static void ledger_take(struct ledger *l)
 {
+	static struct pollfd p[FDS_WATCHED];
+
 	for (int fd = 0; fd < FDS_WATCHED; fd++)
-		l->open[fd] = fcntl(fd, F_GETFD) >= 0;
+		p[fd] = (struct pollfd){ .fd = fd };
+	if (poll(p, FDS_WATCHED, 0) < 0)
+		abort();
+	for (int fd = 0; fd < FDS_WATCHED; fd++)
+		l->open[fd] = !(p[fd].revents & POLLNVAL);
 	l->kept = fd_kept_count();
 }
 
 static void ledger_check(struct world *w, const struct ledger *l)
 {
+	struct ledger now;
+
+	ledger_take(&now);
 	for (int fd = 0; fd < FDS_WATCHED; fd++)
-		if (l->open[fd] != (fcntl(fd, F_GETFD) >= 0))
+		if (l->open[fd] != now.open[fd])
 			world_wrong(w, "descriptor %d is %s at the end", fd,
 				    l->open[fd] ? "closed" : "open");
-	if (l->kept != fd_kept_count())
-		world_wrong(w, "%u descriptors are kept at the end, %u were before",
-			    fd_kept_count(), l->kept);
+	if (l->kept != now.kept)
+		world_wrong(w, "%u descriptors are kept at the end, %u were before", now.kept,
+			    l->kept);
 }
 
 bool world_run(struct world *w, uint64_t seed, uint64_t cut_first)
 {
 	unsigned steps = cut_first == WB_NEVER ? STEPS : STEPS_CUT;
-	bool trace = w->trace;
+	struct world kept = { .trace = w->trace, .events = w->events,
+			      .events_max = w->events_max };
 	struct ledger before;
 
 	ledger_take(&before);
-	memset(w, 0, sizeof(*w));
-	w->trace = trace;
+	*w = kept;
 	w->seed = w->rng = seed;
 	w->hash = 0xcbf29ce484222325ull;
 	w->now_ms = 1000;
@@ -214,22 +232,51 @@ static int fail(uint64_t seed, uint64_t cut)
 	return 1;
 }
 
-/* The same seed twice is the same run, event by event. */
-static int replays(uint64_t seed)
+static bool same_event(const struct event *a, const struct event *b)
 {
-	if (!world_run(&again, seed, WB_NEVER))
-		return fail(seed, WB_NEVER);
-	if (!world_run(&world, seed, WB_NEVER) || world.hash != again.hash) {
-		printf("not ok seed %" PRIu64 " does not replay\n", seed);
-		return 1;
+	return a->at_ms == b->at_ms && a->a == b->a && a->b == b->b && !strcmp(a->what, b->what);
+}
+
+/* The first event in which the two runs differ, or their number. */
+static unsigned first_difference(void)
+{
+	unsigned i = 0;
+
+	while (i < world.events_n && i < again.events_n &&
+	       same_event(&world.events[i], &again.events[i]))
+		i++;
+	return i;
+}
+
+/* The same seed twice is the same run, event by event, whether it ends well or not. */
+static int replays(uint64_t seed, unsigned count)
+{
+	static struct event kept[2][EVENTS_MAX];
+	unsigned events = 0, at;
+
+	world.events = kept[0];
+	again.events = kept[1];
+	world.events_max = again.events_max = EVENTS_MAX;
+	for (unsigned i = 0; i < count; i++, events += at) {
+		world_run(&again, seed + i, WB_NEVER);
+		world_run(&world, seed + i, WB_NEVER);
+		at = first_difference();
+		if (at < world.events_n || at < again.events_n || world.hash != again.hash ||
+		    strcmp(world.wrong, again.wrong)) {
+			printf("not ok seed %" PRIu64 " does not replay from event %u on\n",
+			       seed + i, at);
+			return 1;
+		}
 	}
-	printf("ok a seed replays event by event\n");
+	world.events = again.events = NULL;
+	printf("ok %u seeds replay, each of %u events the same\n", count, events);
 	return 0;
 }
 
 static int seeds(uint64_t seed, uint64_t count)
 {
 	uint64_t frames = 0, deaths = 0, resets = 0, ms = 0;
+	uint64_t commands = 0, ring_resets = 0, hot = 0, chains = 0, back = 0, finished = 0;
 
 	for (uint64_t i = 0; i < count; i++) {
 		if (!world_run(&world, seed + i, WB_NEVER))
@@ -237,12 +284,21 @@ static int seeds(uint64_t seed, uint64_t count)
 		frames += world.d.frames;
 		deaths += world.b.deaths;
 		resets += world.d.resets;
+		commands += world.d.commands;
+		ring_resets += world.d.ring_resets;
+		hot += world.d.hot;
+		chains += world.d.chains;
+		back += world.d.given_back;
+		finished += world.b.finished;
 		ms += world.now_ms;
 	}
 	printf("ok seeds %" PRIu64 " to %" PRIu64 ": nothing lost, doubled or left behind\n", seed,
 	       seed + count - 1);
-	printf("# %" PRIu64 " frames, %" PRIu64 " deaths of back-ends, %" PRIu64
-	       " resets, %" PRIu64 " s of the world\n", frames, deaths, resets, ms / 1000);
+	printf("# %" PRIu64 " frames, %" PRIu64 " of them in memory that came later, %" PRIu64
+	       " in chains, %" PRIu64 " commands,\n# %" PRIu64 " deaths of back-ends, %" PRIu64
+	       " batches finished by records, %" PRIu64 " buffers given back in doubt,\n# %" PRIu64
+	       " resets and %" PRIu64 " of single rings, %" PRIu64 " s of the world\n", frames, hot,
+	       chains, commands, deaths, finished, back, resets, ring_resets, ms / 1000);
 	return frames && (count < 20 || deaths) ? 0 : 1;
 }
 
@@ -284,7 +340,7 @@ int main(int argc, char **argv)
 		failed = every_byte(seed);
 	if (bytes)
 		return failed;
-	if (count > 1 && replays(seed))
+	if (count > 1 && replays(seed, REPLAYS))
 		return 1;
 	return seeds(seed, count) || failed;
 }
