@@ -18,7 +18,9 @@ say      = $(if $(filter 1,$(V)),,@printf '  %-7s %s\n' $(1) $(2))
 VERSION := 0.1.0
 WARN    := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wundef \
 	   -Wpointer-arith -Wwrite-strings -Wno-unused-parameter -Werror
-CFLAGS  ?= -O2 -g
+# Programs with a sanitizer are many and large: tests want them soon rather than fast, and gold
+# links them in a third of the time.
+CFLAGS  ?= $(if $(SAN),-O1 -g1,-O2 -g)
 # ThreadSanitizer does not model fences; what hangs on one alone is for other tests.
 SANFLAGS := $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer) \
 	   $(if $(findstring undefined,$(SAN)),-fno-sanitize-recover=undefined) \
@@ -26,7 +28,8 @@ SANFLAGS := $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer) \
 ALL_CFLAGS := -std=gnu11 -I. -isystem $(B)/gen -D_GNU_SOURCE -DPODPCI_VERSION='"$(VERSION)"' -fPIC \
 	   -fvisibility=hidden -fno-strict-aliasing -fstack-protector-strong \
 	   -ftls-model=initial-exec $(WARN) $(CFLAGS) $(SANFLAGS)
-ALL_LDFLAGS := -Wl,-z,relro,-z,now -Wl,--as-needed $(SANFLAGS) $(LDFLAGS)
+GOLD    := $(if $(SAN),$(if $(findstring clang,$(CC)),,-fuse-ld=gold))
+ALL_LDFLAGS := -Wl,-z,relro,-z,now -Wl,--as-needed $(GOLD) $(SANFLAGS) $(LDFLAGS)
 LIBS    := -pthread -ldl
 
 comma   := ,
@@ -62,7 +65,7 @@ E2E_SH  := $(filter-out tests/e2e/lib%,$(wildcard tests/e2e/*.sh))
 ARCHIVES := $(shell pkg-config --variable=libdir libdpdk 2>/dev/null)
 STATIC  := $(if $(wildcard $(ARCHIVES)/librte_eal.a),$(B)/tests/e2e/frames_static)
 # Tests that start threads: these also run under ThreadSanitizer.
-THREADED := $(sort $(WIRE) $(patsubst %.c,$(B)/%, \
+THREADED := $(WIRE) $(sort $(patsubst %.c,$(B)/%, \
 	   $(shell grep -lE 'pthread_create|loop_start' tests/unit/*.c 2>/dev/null)))
 ALL_SRC := $(foreach f,$(FOLDERS),$(call sources,$(f))) $(MAINS) $(SHIM_SRC) \
 	   $(CNI_MAINS) $(CNI_SRC) $(wildcard tests/*.c tests/*/*.c)
@@ -94,16 +97,17 @@ may_wire   := backend vhost ring mem core
 .DEFAULT_GOAL := all
 .PHONY: all soak check unit wire shim foreign matrix e2e engines bench demo install \
 	uninstall cover tidy layers setup help clean conformance fuzz fuzzers syntax \
-	programs tests threaded bench-programs list-programs list-threaded
+	programs shim-programs tests threaded bench-programs list-programs list-threaded
 .DELETE_ON_ERROR:
 .SECONDARY:
 
 all: $(OUT)				## build podpci and libpodpci.so into $(B)/
 programs: $(UNIT) $(WIRE) $(WORLD)
+shim-programs: $(SHIM)
 tests: $(UNIT) $(WIRE) $(WORLD) $(SHIM) $(E2E) $(STATIC)
 threaded: $(THREADED)
 bench-programs: all $(BENCH)
-list-programs: ; @echo $(UNIT) $(WIRE) $(WORLD)
+list-programs: ; @echo $(WIRE) $(UNIT) $(WORLD)
 list-threaded: ; @echo $(THREADED)
 
 check:					## everything CI runs; installs what is missing first
@@ -129,7 +133,8 @@ matrix: all $(E2E)			## each of the 60 combinations of digest 0.4
 	$(Q)B='$(B)' MATRIX_ALL=1 exec tests/check/run-tests.sh tests/e2e/matrix.sh
 
 e2e: all $(E2E) $(STATIC)		## lspci, DPDK, containers; T=name picks one
-	$(Q)B='$(B)' exec tests/check/run-tests.sh $(or $(wildcard tests/e2e/$(T).sh), \
+	$(Q)B='$(B)' exec tests/check/run-tests.sh -j $(or $(AT_ONCE),1) \
+		$(or $(wildcard tests/e2e/$(T).sh), \
 		$(filter-out tests/e2e/lib%,$(wildcard tests/e2e/*.sh)))
 
 # These, like check, begin on a bare machine: set up first, then build.
@@ -187,7 +192,7 @@ fuzz:					## fuzzers, TIME=seconds each (10); T=name picks one
 tidy:					## house style
 	$(Q)tests/check/tidy.sh
 
-cover:					## line coverage by unit and wire tests
+cover:					## line coverage by unit, wire and shim tests
 	$(Q)B='$(B)' MAKE='$(MAKE)' exec tests/check/cover.sh
 
 install: all				## to $(DESTDIR)$(PREFIX)
@@ -272,9 +277,10 @@ $(eval $(call archive,testdpdk,$(DPDK_SRC)))
 
 # The shim brings everything it needs but libc, and shows only what the map names. It is not linked
 # with any libc either: whichever the program has (glibc of any age, musl) answers, by names that
-# pmd-shim/libc.syms lists. A sanitizer's run-time wants the ordinary way.
+# pmd-shim/libc.syms lists. The run-time of a sanitizer or of coverage wants the ordinary way.
 MAP := $(wildcard pmd-shim/preload.map)
-LIBC_FREE := $(if $(SAN),-static-libgcc -Wl$(comma)-z$(comma)defs,-nostdlib)
+RUNTIME := $(SAN)$(findstring --coverage,$(LDFLAGS))
+LIBC_FREE := $(if $(RUNTIME),-static-libgcc -Wl$(comma)-z$(comma)defs,-nostdlib)
 comma := ,
 $(B)/lib/libpodpci.so: $(call objects,$(SHIM_SRC)) $(call archives,$(may_app)) $(MAP) \
 		pmd-shim/libc.syms
@@ -282,8 +288,8 @@ $(B)/lib/libpodpci.so: $(call objects,$(SHIM_SRC)) $(call archives,$(may_app)) $
 	$(Q)$(CC) -shared -Wl,-soname,libpodpci.so $(MAP:%=-Wl,--version-script=%) \
 		$(LIBC_FREE) -Wl,--exclude-libs,ALL $(ALL_LDFLAGS) -o $@ \
 		$(call objects,$(SHIM_SRC)) -Wl,--start-group $(call archives,$(may_app)) \
-		-l:libprotobuf-c.a -Wl,--end-group $(if $(SAN),$(LIBS),-lgcc)
-	$(Q)$(if $(SAN),:,tests/check/libc-syms.sh $@)
+		-l:libprotobuf-c.a -Wl,--end-group $(if $(RUNTIME),$(LIBS),-lgcc)
+	$(Q)$(if $(RUNTIME),:,tests/check/libc-syms.sh $@)
 
 # $(1): source, $(2): archives. Only the host's daemons contain back-ends.
 define main_program
@@ -320,13 +326,14 @@ folder_of = $(firstword $(subst _, ,$(notdir $(1))))
 $(foreach p,$(UNIT),$(eval $(call test_program,$(p:$(B)/%=%),test \
 	$(may_$(call folder_of,$(p))),-lcunit, \
 	$(if $(filter virtio,$(call folder_of,$(p))),$(call objects,$(FAKE_SRC))))))
-# Calls of libc that one test refuses, one after the other.
+# Calls of libc that some tests refuse, one after the other.
 REFUSED := $(addprefix -Wl$(comma)--wrap=,malloc calloc realloc strdup socket accept4 eventfd \
-	   epoll_create1 memfd_create pipe2 timerfd_create mmap pthread_create open openat)
+	   epoll_create1 memfd_create pipe2 timerfd_create mmap pthread_create open openat \
+	   aligned_alloc ftruncate epoll_ctl recvmsg)
 # Tests of the whole switch have all of the daemon.
 $(foreach p,$(WIRE),$(eval $(call test_program,$(p:$(B)/%=%),test \
 	$(if $(filter switch,$(call folder_of,$(p))),$(may_host),$(may_wire)), \
-	-lcunit $(if $(filter %/switch_faults,$(p)),$(REFUSED)))))
+	-lcunit $(if $(filter %/switch_faults %/switch_refused,$(p)),$(REFUSED)))))
 $(eval $(call test_program,tests/world/world,$(may_app),, \
 	$(call objects,$(filter-out %/world.c,$(wildcard tests/world/*.c)))))
 $(foreach p,$(SHIM),$(eval $(call test_program,$(p:$(B)/%=%),test $(may_app),)))
@@ -335,8 +342,8 @@ $(foreach p,$(FUZZ),$(eval $(call test_program,$(p:$(B)/%=%),test \
 	$(if $(filter insn,$(notdir $(p))),shim),-fsanitize=fuzzer, \
 	$(if $(filter virtio,$(call folder_of,$(p))),$(call objects,$(FAKE_SRC))))))
 # A bench of the switch links the back-end; the others are DPDK programs.
-$(foreach p,$(E2E) $(BENCH),$(eval $(call test_program,$(p:$(B)/%=%),testdpdk \
-	$(if $(filter switch,$(call folder_of,$(p))),test $(may_backend)),)))
+$(foreach p,$(E2E) $(BENCH),$(eval $(call test_program,$(p:$(B)/%=%),testdpdk test \
+	$(if $(filter switch,$(call folder_of,$(p))),$(may_backend)),)))
 
 # What a poll-mode driver needs and no more. The last two have no development package here.
 RTE := bus_pci bus_vdev mempool_ring net_virtio ethdev mbuf mempool ring rcu net meter pci kvargs \

@@ -86,4 +86,12 @@ int vus_fill(struct port *p, unsigned q, unsigned max, uint32_t least,
 	     unsigned (*fill)(void *ctx, const struct seg *to, unsigned n, unsigned hdr_len,
 			      uint32_t *got), void *ctx);
 
+/*
+ * The other way: port_ops.take without a look at what is taken, for who has the frames judged
+ * elsewhere. Each one's views begin with the sender's virtio-net header of *hdr_len bytes (10 or
+ * 12), unchecked; head and hdr mean nothing. To be released like any batch.
+ */
+struct batch;
+unsigned vus_lift(struct port *p, unsigned q, struct batch *b, unsigned max, unsigned *hdr_len);
+
 #endif

@@ -17,22 +17,25 @@
 #include "include/ctlapi.h"
 #include "sim/app/switch.h"
 #include "sim/app/switchd.h"
+#include "sim/backend/closer.h"
 #include "sim/core/err.h"
 #include "sim/core/guard.h"
 #include "sim/core/log.h"
 
 #define COMMANDS_MAX 256
 #define LINE_MAX_LEN 4096
+#define ALLOW_MAX 16
 #define WHO "switch"
 
 struct options {
 	const char *socket, *config, *metrics, *level;
-	unsigned socket_mode;
 	int gid;
 	bool confine;
 	struct sw_opts sw;
 	unsigned ncommands;
 	const char *command[COMMANDS_MAX];	/* run before the rights are dropped */
+	unsigned nallow;
+	const char *allow[ALLOW_MAX];
 };
 
 /* ---- options ------------------------------------------------------------------------------- */
@@ -153,6 +156,14 @@ static int set_port(struct options *o, const char *v)
 	return 0;
 }
 
+static int set_allow(struct options *o, const char *v)
+{
+	if (o->nallow == ALLOW_MAX)
+		return -E2BIG;
+	o->allow[o->nallow++] = v;
+	return 0;
+}
+
 static int set_no_confine(struct options *o, const char *v)
 {
 	(void)v;
@@ -178,8 +189,9 @@ static const struct option_row {
 	{ "group", "GROUP", "group of its sockets, which may use it", set_group },
 	{ "metrics", "ADDRESS", "Prometheus metrics at a socket path or 127.0.0.1:PORT",
 	  set_metrics },
+	{ "allow", "DIR", "make sockets and captures here too; may be given often", set_allow },
 	{ "log", "LEVEL", "error, warn, info, debug (info)", set_level },
-	{ "no-confine", NULL, "keep rights and system calls (debugging)", set_no_confine },
+	{ "no-confine", NULL, "keep rights, system calls and files (debugging)", set_no_confine },
 };
 
 #define ROWS (sizeof(rows) / sizeof(rows[0]))
@@ -359,6 +371,47 @@ static int join_group(const struct options *o, struct err *e)
 	return err_set(e, -errno, "--group %d: %s (CAP_SETGID is needed)", o->gid, strerror(errno));
 }
 
+/*
+ * Where a running switch goes by names: the directories of its sockets, where new ones are made;
+ * its configuration, which may be another file one day or a link to one; those of --allow.
+ */
+static int allow_files(int rules, const struct options *o, const struct sw *s, struct err *e)
+{
+	int rc = switchd_rules_add_beside(rules, o->socket, SWITCHD_MAKE, e);
+	char *real = o->config ? realpath(o->config, NULL) : NULL;
+
+	for (unsigned i = 0; i < o->nallow && !rc; i++)
+		rc = switchd_rules_add(rules, o->allow[i], SWITCHD_MAKE, e);
+	for (unsigned i = 0; i < L2_PORTS_MAX && !rc; i++)
+		if (s->port[i].used && s->port[i].socket[0] && !s->port[i].connect)
+			rc = switchd_rules_add_beside(rules, s->port[i].socket, SWITCHD_MAKE, e);
+	if (!rc && o->metrics && strchr(o->metrics, '/'))
+		rc = switchd_rules_add_beside(rules, o->metrics, SWITCHD_REMOVE, e);
+	if (!rc && o->config)
+		rc = switchd_rules_add_beside(rules, o->config, SWITCHD_READ, e);
+	if (!rc && real)
+		rc = switchd_rules_add_beside(rules, real, SWITCHD_READ, e);
+	free(real);
+	return rc;
+}
+
+static int confine(const struct options *o, struct sw *s, struct err *e)
+{
+	int rules = switchd_rules_new(), rc = 0;
+
+	if (rules < 0)
+		log_warn(WHO, "event=no-landlock files are guarded by their owners only: %s",
+			 strerror(-rules));
+	else
+		rc = allow_files(rules, o, s, e);
+	if (!rc)
+		rc = switchd_confine(s->w, rules, e);
+	if (rules >= 0)
+		close(rules);
+	s->confined = !rc;
+	return rc;
+}
+
 static int start(struct options *o, struct sw **s, struct ctl_server **ctl, struct metrics **m,
 		 struct err *e)
 {
@@ -373,29 +426,27 @@ static int start(struct options *o, struct sw **s, struct ctl_server **ctl, stru
 	(void)setrlimit(RLIMIT_MEMLOCK, &pinned);	/* peers' memory, where io_uring pins it */
 	if (o->confine)
 		o->sw.workers.begin = switchd_drop_rights;
+	closer_start(o->confine ? switchd_seal_thread : NULL);
 	if (guard_install())
 		return err_set(e, -EIO, "cannot install fault handlers");
 	rc = sw_new(s, &o->sw, e);
 	if (!rc)
-		rc = ctl_server_new(ctl, o->socket, o->socket_mode, o->gid, sw_handle, *s, e);
+		rc = ctl_server_new(ctl, o->socket, SWITCHD_SOCKET_MODE, o->gid, sw_handle, *s, e);
 	if (!rc && o->metrics)
 		rc = metrics_new(m, o->metrics, e);
 	if (!rc)
 		rc = first_ports(*s, o, e);
 	if (!rc && o->confine)
-		rc = switchd_confine(o->sw.workers.n, e);
-	if (!rc)
-		(*s)->confined = o->confine;
+		rc = confine(o, *s, e);
 	return rc;
 }
 
 int main(int argc, char **argv)
 {
 	struct options o = {
-		.socket = CTL_SOCKET, .level = "info", .socket_mode = 0660, .gid = -1,
-		.confine = true,
+		.socket = CTL_SOCKET, .level = "info", .gid = -1, .confine = true,
 		.sw = { .workers = { .n = 1, .mode = WORKERS_ADAPTIVE, .spin_us = 100 },
-			.socket_mode = 0660 },
+			.socket_mode = SWITCHD_SOCKET_MODE },
 	};
 	struct metrics *m = NULL;
 	struct ctl_server *ctl = NULL;

@@ -91,6 +91,7 @@ void sw_tick(struct sw *s, uint64_t now_ms)
 
 	(void)eventfd_read(s->event_fd, &n);
 	sw_ports_events(s);
+	sw_direct_watch(s);
 	if (!s->started_ms)
 		s->started_ms = now_ms;
 	l2_tick(s->l2, (uint16_t)((now_ms - s->started_ms) / 1000));
@@ -278,6 +279,7 @@ static int on_loopback_set(struct cmd *k)
 	if (!k->q->loopback_set->has_state)
 		return err_set(k->e, -EINVAL, "loopback is on or off");
 	l2_loopback(k->s->l2, k->q->loopback_set->state);
+	sw_direct_update(k->s);
 	return 0;
 }
 

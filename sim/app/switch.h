@@ -46,6 +46,7 @@ struct sw_port {
 	uint64_t announced;		/* address its peer asked us to learn; atomic, 0: none */
 	struct sw *sw;
 	struct tap_lane *lane;		/* a pool's own queue of an uplink; NULL */
+	bool direct;			/* it may send past the switch */
 	/* addresses fixed here: allowed sources of a port, owned pairs of a pool */
 	unsigned npairs;
 	struct sw_pair { uint8_t mac[6]; uint16_t vlan; } pair[L2_PORT_MACS_MAX * 4];
@@ -120,9 +121,24 @@ void sw_show_metrics(struct sw *s, struct ctl_call *c);
 void sw_lane_update(struct sw *s, struct sw_port *p);
 void sw_lane_close(struct sw *s, struct sw_port *p);
 /* One of its addresses comes or goes. */
-void sw_lane_pair(struct sw_port *p, const uint8_t mac[6], uint16_t vlan, bool on);
+void sw_lane_pair(struct sw *s, struct sw_port *p, const uint8_t mac[6], uint16_t vlan, bool on);
 /* An uplink has come, or is about to go. */
 void sw_lanes_of(struct sw *s, const struct sw_port *up, bool open);
+
+/* ---- sim/app/switch_direct.c: sending past the switch */
+/* After a change of ports, their configurations or the switch's policies. */
+void sw_direct_update(struct sw *s);
+/* About once a second: lets go of an uplink whose programs are gone. */
+void sw_direct_watch(struct sw *s);
+/* Before a lane goes: all pools' frames go through the switch until the next update. */
+void sw_direct_stop(struct sw *s);
+/* The uplink has one queue: may p have it? */
+bool sw_direct_alone(const struct sw *s, const struct sw_port *up, const struct sw_port *p);
+/* Whether the port's lane is an uplink's only queue; the uplink then, or NULL. */
+struct sw_port *sw_direct_sole(struct sw *s, const struct sw_port *p);
+/* A pool with a lane joins or leaves a group. */
+void sw_direct_group(struct sw *s, const struct sw_port *p, const uint8_t mac[6], uint16_t vlan,
+		     bool on);
 
 /* ---- sim/app/switch_pool.c: VMDq commands */
 int  sw_pool_add(struct sw *s, const Podpci__Pool *m, struct err *e);

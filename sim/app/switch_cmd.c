@@ -26,7 +26,7 @@ static void usage(FILE *to)
 	fprintf(to, "\nKeys of a port: socket PATH, connect on|off, queues N, worker N, node N, "
 		"memory_max BYTES,\nmode access|trunk, pvid N, vlans LIST, mtu N, macs LIST, "
 		"spoofcheck, learning, learn_max N,\nin_bytes RATE, in_frames RATE, "
-		"out_bytes RATE, storm RATE, isolated, uplink, mirror, reserved (on|off),\n"
+		"out_bytes RATE, storm RATE, isolated, uplink, mirror, reserved, direct (on|off),\n"
 		"accept MODES; for tap: dev NAME, address A/LEN, bridge NAME; for pcap: file "
 		"PATH.\n`show' may be left out; numbers take k, m, g.\n");
 }

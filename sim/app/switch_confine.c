@@ -15,13 +15,11 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "sim/app/switchd.h"
+#include "sim/backend/workers.h"
 #include "sim/core/err.h"
-
-#define DROP_WAIT_MS 5000
 
 void switchd_notify(const char *state)
 {
@@ -69,10 +67,8 @@ static const int allowed[] = {
 	SCMP_SYS(mmap), SCMP_SYS(munmap), SCMP_SYS(mprotect), SCMP_SYS(madvise),
 	SCMP_SYS(mremap), SCMP_SYS(brk), SCMP_SYS(mlock), SCMP_SYS(munlock), SCMP_SYS(mincore),
 	/* sockets' files: made, given their mode, taken away */
-	SCMP_SYS(umask), SCMP_SYS(chmod), SCMP_SYS(fchmod), SCMP_SYS(fchmodat),
-	SCMP_SYS(chown), SCMP_SYS(fchownat), SCMP_SYS(unlink), SCMP_SYS(unlinkat),
+	SCMP_SYS(umask), SCMP_SYS(unlink), SCMP_SYS(unlinkat),
 	SCMP_SYS(lstat), SCMP_SYS(stat), SCMP_SYS(statx), SCMP_SYS(access), SCMP_SYS(faccessat),
-	SCMP_SYS(rename),
 	/* threads, signals, the end */
 	SCMP_SYS(futex), SCMP_SYS(rt_sigaction), SCMP_SYS(rt_sigprocmask),
 	SCMP_SYS(rt_sigreturn), SCMP_SYS(sigaltstack), SCMP_SYS(restart_syscall),
@@ -88,6 +84,9 @@ static const struct {
 } narrow[] = {
 	/* local sockets; the one for metrics is there already */
 	{ SCMP_SYS(socket), { .arg = 0, .op = SCMP_CMP_EQ, .datum_a = AF_UNIX } },
+	/* the mode of a port's socket and no other: root's daemon owns more than its sockets */
+	{ SCMP_SYS(chmod), { .arg = 1, .op = SCMP_CMP_EQ, .datum_a = SWITCHD_SOCKET_MODE } },
+	{ SCMP_SYS(fchmod), { .arg = 1, .op = SCMP_CMP_EQ, .datum_a = SWITCHD_SOCKET_MODE } },
 	/* asking for limits, not setting them: where a kept descriptor may go */
 	{ SCMP_SYS(prlimit64), { .arg = 2, .op = SCMP_CMP_EQ, .datum_a = 0 } },
 	/* reading only: the configuration file again on SIGHUP, /proc for libc */
@@ -121,9 +120,6 @@ static int filter(struct err *e)
 	return rc ? err_set(e, rc, "seccomp: %s", strerror(-rc)) : 0;
 }
 
-/* Of the process, like the filter. */
-static unsigned threads_dropped;
-
 int switchd_drop_rights(void)
 {
 	struct __user_cap_header_struct h = { .version = _LINUX_CAPABILITY_VERSION_3 };
@@ -137,28 +133,34 @@ int switchd_drop_rights(void)
 	(void)prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
 	if (syscall(SYS_capset, &h, none) < 0)
 		return -errno;
-	__atomic_add_fetch(&threads_dropped, 1, __ATOMIC_RELEASE);
 	return 0;
 }
 
-/* What a thread calls to drop its rights is not allowed any more once the filter is there. */
-static int wait_for_workers(unsigned workers)
+int switchd_seal_thread(void)
 {
-	const struct timespec pause = { .tv_nsec = 1000000 };
+	int rc = switchd_drop_rights(), rules = switchd_rules_new();
 
-	for (unsigned i = 0; i < DROP_WAIT_MS; i++) {
-		if (__atomic_load_n(&threads_dropped, __ATOMIC_ACQUIRE) >= workers)
-			return 0;
-		nanosleep(&pause, NULL);
-	}
-	return -ETIMEDOUT;
+	if (rules >= 0 && !rc)
+		rc = switchd_rules_obey(rules);
+	if (rules >= 0)
+		close(rules);
+	return rc;
 }
 
-int switchd_confine(unsigned workers, struct err *e)
+static int obey(void *rules)
 {
-	int rc = wait_for_workers(workers);
+	return switchd_rules_obey(*(int *)rules);
+}
 
-	if (!rc)
-		rc = switchd_drop_rights();
-	return rc ? err_set(e, rc, "cannot drop capabilities: %s", strerror(-rc)) : filter(e);
+int switchd_confine(struct workers *w, int rules, struct err *e)
+{
+	int rc = switchd_drop_rights();
+
+	if (rc)
+		return err_set(e, rc, "cannot drop capabilities: %s", strerror(-rc));
+	if (rules >= 0)
+		rc = workers_each(w, obey, &rules);
+	if (rules >= 0 && !rc)
+		rc = obey(&rules);
+	return rc ? err_set(e, rc, "Landlock: %s", strerror(-rc)) : filter(e);
 }

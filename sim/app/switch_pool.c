@@ -40,7 +40,7 @@ int sw_pair_add(struct sw *s, struct sw_port *p, const uint8_t mac[6], uint16_t 
 			       "belongs to another port" : strerror(-rc));
 	memcpy(p->pair[p->npairs].mac, mac, 6);
 	p->pair[p->npairs++].vlan = vlan;
-	sw_lane_pair(p, mac, vlan, true);
+	sw_lane_pair(s, p, mac, vlan, true);
 	return 0;
 }
 
@@ -50,7 +50,7 @@ int sw_pair_del(struct sw *s, struct sw_port *p, const uint8_t mac[6], uint16_t 
 	for (unsigned i = 0; i < p->npairs; i++) {
 		if (memcmp(p->pair[i].mac, mac, 6) || p->pair[i].vlan != vlan)
 			continue;
-		sw_lane_pair(p, mac, vlan, false);
+		sw_lane_pair(s, p, mac, vlan, false);
 		l2_mac_del(s->l2, p->id, mac, vlan);
 		p->pair[i] = p->pair[--p->npairs];
 		return 0;
@@ -62,7 +62,7 @@ void sw_pairs_clear(struct sw *s, struct sw_port *p)
 {
 	while (p->npairs) {
 		p->npairs--;
-		sw_lane_pair(p, p->pair[p->npairs].mac, p->pair[p->npairs].vlan, false);
+		sw_lane_pair(s, p, p->pair[p->npairs].mac, p->pair[p->npairs].vlan, false);
 		l2_mac_del(s->l2, p->id, p->pair[p->npairs].mac, p->pair[p->npairs].vlan);
 	}
 }
@@ -286,14 +286,17 @@ int sw_pool_default(struct sw *s, const char *to, struct err *e)
 
 	if (to && !strcmp(to, "flood")) {
 		l2_unknown(s->l2, L2_UNKNOWN_FLOOD);
+		sw_direct_update(s);
 		return 0;
 	}
 	if (to && !strcmp(to, "drop")) {
 		l2_unknown(s->l2, L2_UNKNOWN_DROP);
+		sw_direct_update(s);
 		return 0;
 	}
 	rc = find_pool(s, to, &p, e);
 	if (!rc)
 		l2_unknown(s->l2, (int)p->id);
+	sw_direct_update(s);
 	return rc;
 }

@@ -104,7 +104,7 @@ static int make_tap(struct sw *s, struct sw_port *p, const Podpci__Port *m, stru
 {
 	struct tap_config cfg = {
 		.name = p->name, .dev = p->dev, .queues = p->queues, .mtu = m->mtu,
-		.address = m->address, .bridge = m->bridge, .steer = p->queues > 1,
+		.address = m->address, .bridge = m->bridge, .steer = true,
 	};
 
 	(void)s;
@@ -280,6 +280,7 @@ int sw_port_conf(struct sw *s, struct sw_port *p, struct l2_conf *c, struct err 
 	workers_grace(s->w);
 	free(was);
 	sw_lane_update(s, p);
+	sw_direct_update(s);
 	return 0;
 }
 
@@ -326,7 +327,7 @@ static struct sw_port *free_port(struct sw *s)
 	for (unsigned i = 0; i < L2_PORTS_MAX; i++) {
 		if (s->port[i].used)
 			continue;
-		s->port[i] = (struct sw_port){ .id = i, .sw = s, .queues = 1 };
+		s->port[i] = (struct sw_port){ .id = i, .sw = s, .queues = 1, .direct = true };
 		return &s->port[i];
 	}
 	return NULL;
@@ -341,6 +342,7 @@ static int fill_port(struct sw_port *p, const Podpci__Port *m, struct err *e)
 	if (!p->kind)
 		return err_set(e, -EINVAL, "%s: no such kind of port", kind);
 	p->connect = m->has_connect && m->connect;
+	p->direct = !m->has_direct || m->direct;
 	if (m->has_queues)
 		p->queues = m->queues;
 	rc = copy_text(p->name, sizeof(p->name), m->name, "name", e);
@@ -359,6 +361,7 @@ void sw_port_del(struct sw *s, struct sw_port *p)
 
 	sw_lane_close(s, p);
 	sw_lanes_of(s, p, false);
+	l2_elsewhere(s->l2, p->id, NULL);
 	c = l2_port_set(s->l2, p->id, NULL);
 	p->npairs = 0;			/* they went with the port */
 	workers_del(s->w, p->id);	/* waits until nobody reads c any more */
@@ -366,6 +369,7 @@ void sw_port_del(struct sw *s, struct sw_port *p)
 	if (p->used)
 		log_info("switch", "port=%s event=removed", p->name);
 	p->used = false;
+	sw_direct_update(s);
 }
 
 /*
@@ -390,6 +394,17 @@ static int worker_of(const struct sw *s, const Podpci__Port *m)
 	if (found < 0)
 		log_warn("switch", "port=%s event=no-worker-on-node node=%u", m->name, m->node);
 	return found;
+}
+
+/* A running switch makes files in few places only (switchd.h), which is not plain to see. */
+static int explain(const struct sw *s, int rc, struct err *e)
+{
+	struct err was = *e;
+
+	if (rc != -EACCES || !s->confined)
+		return rc;
+	return err_set(e, rc, "%.300s (a running switch makes files only where its sockets were "
+		       "when it started, and where --allow said)", was.msg);
 }
 
 int sw_port_add(struct sw *s, const Podpci__Port *m, struct err *e)
@@ -422,14 +437,15 @@ int sw_port_add(struct sw *s, const Podpci__Port *m, struct err *e)
 		rc = p->kind->make(s, p, m, e);
 	if (rc) {
 		free(c);
-		return err_wrap(e, rc, "%s", m->name);
+		return explain(s, err_wrap(e, rc, "%s", m->name), e);
 	}
 	rc = workers_add(s->w, p->id, p->port, worker_of(s, m));
 	if (rc) {
 		p->port->ops->free(p->port);
 		free(c);
-		return err_set(e, rc, "%s: cannot start%s%s: %s", p->name,
-			       p->socket[0] ? " at " : "", p->socket, strerror(-rc));
+		err_set(e, rc, "%s: cannot start%s%s: %s", p->name,
+			p->socket[0] ? " at " : "", p->socket, strerror(-rc));
+		return explain(s, rc, e);
 	}
 	l2_port_set(s->l2, p->id, c);
 	rc = fix_addresses(s, p, e);
@@ -438,7 +454,10 @@ int sw_port_add(struct sw *s, const Podpci__Port *m, struct err *e)
 		return rc;
 	}
 	p->used = true;
+	if (p->kind->steers)
+		l2_elsewhere(s->l2, p->id, tap_judged(p->port));
 	sw_lanes_of(s, p, true);
+	sw_direct_update(s);
 	log_info("switch", "port=%s event=added kind=%s", p->name, p->kind->name);
 	return 0;
 }
@@ -460,6 +479,8 @@ int sw_port_set(struct sw *s, struct sw_port *p, const Podpci__Port *m, struct e
 		free(c);
 		return err_wrap(e, rc, "%s", p->name);
 	}
+	if (m->has_direct)
+		p->direct = m->direct;
 	rc = sw_port_conf(s, p, c, e);
 	return rc ? rc : fix_addresses(s, p, e);
 }

@@ -174,6 +174,9 @@ static void port_counters(struct sw *s, const struct sw_port *p, struct counters
 	put(k, "lane_", "waits", lane.waits);
 	put(k, "lane_", "dropped", lane.dropped);
 	put(k, "lane_", "enters", lane.enters);
+	put(k, "lane_", "sent", lane.sent);
+	put(k, "lane_", "sent_in_parts", lane.sent_in_parts);
+	put(k, "lane_", "send_failed", lane.send_failed);
 }
 
 static void stats_row(struct sw *s, const struct sw_port *p, struct ctl_call *c)
@@ -304,6 +307,7 @@ static void pool_row(struct sw *s, const struct sw_port *p, struct ctl_call *c)
 	if (p->lane) {
 		snprintf(queue, sizeof(queue), "%u", tap_lane_queue(p->lane));
 		row.queue = queue;
+		OPT(row, direct, tap_lane_is_sending(p->lane));
 	}
 	r.n_pool = 1;
 	r.pool = rows;

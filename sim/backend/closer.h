@@ -11,8 +11,11 @@
 
 #include <stdbool.h>
 
-/* Makes the thread if there is none yet, with the rights of the caller. */
-void closer_start(void);
+/*
+ * Makes the thread if there is none yet, and waits for what it does first: `begin`, whose failure
+ * ends it all; NULL: nothing.
+ */
+void closer_start(int (*begin)(void));
 
 /* True: fd is the thread's now. False: there is none, or too much waits for it already. */
 bool closer_take(int fd);

@@ -302,14 +302,34 @@ const struct l2_set *l2_group(const struct l2 *l, uint16_t target)
 	return (target & L2FDB_GROUP) && i < L2_GROUPS_MAX ? &l->group[i].members : NULL;
 }
 
+static void add_counters(struct l2_counters *sum, const struct l2_counters *more)
+{
+	const uint64_t *from = (const uint64_t *)more;
+	uint64_t *to = (uint64_t *)sum;
+
+	for (unsigned i = 0; i < sizeof(*sum) / sizeof(*to); i++)
+		to[i] += __atomic_load_n(&from[i], __ATOMIC_RELAXED);
+}
+
 void l2_counters(const struct l2 *l, unsigned port, struct l2_counters *c)
 {
-	const uint64_t *from = (const uint64_t *)&l->port[port].count;
-	uint64_t *to = (uint64_t *)c;
+	const struct l2_port *p = &l->port[port];
 
 	assert(port < L2_PORTS_MAX);
-	for (unsigned i = 0; i < sizeof(*c) / sizeof(*to); i++)
-		to[i] = __atomic_load_n(&from[i], __ATOMIC_RELAXED);
+	*c = p->past;
+	add_counters(c, &p->count);
+	if (p->elsewhere)
+		add_counters(c, p->elsewhere);
+}
+
+void l2_elsewhere(struct l2 *l, unsigned port, const struct l2_counters *row)
+{
+	struct l2_port *p = &l->port[port];
+
+	assert(port < L2_PORTS_MAX);
+	if (p->elsewhere)
+		add_counters(&p->past, p->elsewhere);
+	p->elsewhere = row;
 }
 
 unsigned l2_set_next(const struct l2_set *s, unsigned port)

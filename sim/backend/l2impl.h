@@ -20,6 +20,9 @@ struct l2_port {
 	struct l2_conf *conf;
 	struct l2_bucket in_bytes, in_frames, storm, moves;
 	struct l2_counters count;
+	/* of what is decided elsewhere: now, and formerly; control thread only */
+	const struct l2_counters *elsewhere;
+	struct l2_counters past;
 	struct l2_bucket out __attribute__((aligned(64)));
 	uint32_t out_lock;
 } __attribute__((aligned(64)));

@@ -193,6 +193,11 @@ uint16_t l2_now(const struct l2 *l);		/* the last tick */
 /* Members of a group by the target l2fdb_next() shows. */
 const struct l2_set *l2_group(const struct l2 *l, uint16_t target);
 void l2_counters(const struct l2 *l, unsigned port, struct l2_counters *c);
+/*
+ * Somebody else decides about frames from this port, too, and counts them in `row`, which starts
+ * at 0: they are part of l2_counters(). NULL: no more; what was counted stays. Control thread.
+ */
+void l2_elsewhere(struct l2 *l, unsigned port, const struct l2_counters *row);
 const char *l2_cause_name(unsigned cause);
 
 static inline bool l2_set_has(const struct l2_set *s, unsigned port)

@@ -32,7 +32,7 @@ struct tap_config {
 	const char *address;		/* "10.0.0.1/24" for the host's side; NULL: none */
 	const char *bridge;		/* one it joins; NULL: none */
 	bool     plain;			/* readv and writev even where io_uring works */
-	bool     steer;			/* queue 0 for all, the others for lanes (tap_lane.h) */
+	bool     steer;			/* queue 0 for all, the others (or it) for lanes */
 };
 
 /* Makes the interface and brings it up. Needs CAP_NET_ADMIN. */
@@ -42,7 +42,6 @@ int  tap_new(struct port **p, const struct tap_config *cfg, const struct port_ho
 struct tap_info {
 	bool     uring, steered;
 	unsigned queues;
-	uint64_t enters, completions;	/* system calls made, reads and writes they carried out */
 };
 void tap_info(const struct port *p, struct tap_info *info);
 

@@ -10,36 +10,14 @@
 #include <linux/virtio_config.h>
 
 #include "include/backend.h"
-#include "sim/backend/steer.h"
 #include "sim/backend/tap_impl.h"
-#include "sim/backend/tap_lane.h"
 #include "sim/core/err.h"
 #include "sim/core/guard.h"
 
-#define REGIONS_MAX 64			/* of a pod, as io_uring takes them: a gigabyte each */
-#define REGION_BYTES (1ull << 30)
+#define REGION_BYTES (1ull << 30)	/* as io_uring takes them */
 #define VLAN_ROOM 4
 #define PATIENCE 20000			/* rounds frames may wait for buffers before we may sleep */
 #define FLUSH_ROUNDS 64			/* bursts thrown away at most when the lane ends */
-
-struct tap_lane {
-	struct lane lane;		/* first */
-	struct tap *t;
-	struct tap_queue *k;
-	unsigned q;
-	struct port *to;		/* while attached */
-	struct poller *poller;
-	uint64_t features;		/* the port's, when offloads were last agreed on */
-	bool agreed;
-	unsigned nregs;
-	struct iovec reg[REGIONS_MAX];	/* registered with the queue's ring */
-	bool refused;			/* registering failed for this session */
-	unsigned waiting;		/* rounds in a row without a posted buffer */
-	unsigned tried, found;		/* reads of this round, and how many had something */
-	int first_rc;
-	struct tap_lane_counters count;
-	struct frame frame[TAP_BURST];
-};
 
 #define ADD(x, n) __atomic_store_n(&(x), (x) + (n), __ATOMIC_RELAXED)
 
@@ -62,20 +40,20 @@ void tap_lane_drain(struct tap_lane *l)
  * Registers what the pod lends, in pieces io_uring takes. What cannot be is read the plain way,
  * and so is memory that the pod has only promised: pinning would make it, and it would be ours.
  */
-static void register_memory(struct tap_lane *l)
+void tap_lane_register(struct tap_lane *l)
 {
-	struct vus_region r[REGIONS_MAX];
+	struct vus_region r[TAP_REGIONS_MAX];
 	unsigned n;
 
 	if (!l->k->ringed || l->nregs || l->refused)
 		return;
 	l->refused = true;
-	n = vus_regions(l->to, r, REGIONS_MAX);
-	for (unsigned i = 0; i < n && i < REGIONS_MAX; i++) {
+	n = vus_regions(l->to, r, TAP_REGIONS_MAX);
+	for (unsigned i = 0; i < n && i < TAP_REGIONS_MAX; i++) {
 		for (uint64_t at = 0; r[i].backed && at < r[i].size; at += REGION_BYTES) {
 			uint64_t left = r[i].size - at;
 
-			if (l->nregs == REGIONS_MAX) {
+			if (l->nregs == TAP_REGIONS_MAX) {
 				l->nregs = 0;
 				return;
 			}
@@ -87,7 +65,7 @@ static void register_memory(struct tap_lane *l)
 		l->nregs = 0;
 }
 
-static int region_of(const struct tap_lane *l, const struct seg *s)
+int tap_lane_region(const struct tap_lane *l, const struct seg *s)
 {
 	for (unsigned i = 0; i < l->nregs; i++) {
 		uint64_t off = (uint64_t)(s->base - (const uint8_t *)l->reg[i].iov_base);
@@ -127,7 +105,7 @@ static void read_ring(struct tap_lane *l, const struct seg *to, struct target *g
 {
 	for (unsigned i = 0; i < n; i++) {
 		struct io_uring_sqe *s = io_uring_get_sqe(&l->k->in);
-		int region = g[i].n == 1 ? region_of(l, &to[i]) : -1;
+		int region = g[i].n == 1 ? tap_lane_region(l, &to[i]) : -1;
 
 		if (region >= 0)
 			io_uring_prep_read_fixed(s, l->k->fd, g[i].v[0].iov_base, to[i].len, 0,
@@ -137,7 +115,7 @@ static void read_ring(struct tap_lane *l, const struct seg *to, struct target *g
 		tap_aim(l->t, l->k, s);
 		io_uring_sqe_set_data64(s, i);
 	}
-	tap_enter(l->t, l->k, n, got);
+	tap_enter(l->k, n, got);
 }
 
 static void read_each(struct tap_lane *l, struct target *g, unsigned n, int *got)
@@ -262,7 +240,7 @@ static unsigned lane_poll(struct lane *lane)
 		bounce(l, depth, false);	/* nobody there: not for whoever comes next */
 	} else {
 		agree(l);
-		register_memory(l);
+		tap_lane_register(l);
 		n = l->agreed ? vus_fill(l->to, 0, depth, least, fill, l) : -EAGAIN;
 		if (n == -EAGAIN)
 			bounce(l, depth, true);
@@ -284,6 +262,16 @@ static unsigned lane_poll(struct lane *lane)
 
 /* ---- life ---------------------------------------------------------------------------------- */
 
+static void flush(struct tap_lane *l)
+{
+	for (unsigned i = 0; i < FLUSH_ROUNDS; i++) {
+		l->found = 0;
+		bounce(l, TAP_BURST, false);
+		if (!l->found)
+			break;
+	}
+}
+
 static int lane_attach(struct lane *lane, struct port *to, struct poller *poller)
 {
 	struct tap_lane *l = of(lane);
@@ -291,6 +279,8 @@ static int lane_attach(struct lane *lane, struct port *to, struct poller *poller
 	l->to = to;
 	l->poller = poller;
 	l->agreed = l->refused = false;
+	if (l->t->queues == 1)
+		flush(l);		/* what came before it was sorted */
 	return poller_add(poller, &l->k->src, l->k->fd, EPOLLIN | EPOLLET);
 }
 
@@ -300,12 +290,7 @@ static void lane_detach(struct lane *lane)
 
 	poller_del(l->poller, &l->k->src);
 	tap_lane_drain(l);
-	for (unsigned i = 0; i < FLUSH_ROUNDS; i++) {
-		l->found = 0;
-		bounce(l, TAP_BURST, false);
-		if (!l->found)
-			break;
-	}
+	flush(l);
 	tap_set_offloads(l->t, l->q, TAP_OFFLOADS);
 	l->to = NULL;
 }
@@ -319,12 +304,13 @@ static void lane_tick(struct lane *lane, uint64_t now_ms)
 {
 	struct tap_lane *l = of(lane);
 
-	(void)now_ms;
 	l->k->skip = 0;			/* buffers may have been posted without a word */
+	if (l->t->vmdq)
+		tap_share_tick(&l->storm, &vmdq_shared(l->t->vmdq)->row[l->q], now_ms);
 }
 
 static const struct lane_ops ops = {
-	lane_attach, lane_detach, lane_poll, lane_arm, lane_tick,
+	lane_attach, lane_detach, lane_poll, tap_lane_send, lane_arm, lane_tick,
 };
 
 int tap_lane_new(struct tap_lane **out, struct port *tap, struct err *e)
@@ -334,13 +320,20 @@ int tap_lane_new(struct tap_lane **out, struct port *tap, struct err *e)
 
 	if (!t->steer)
 		return err_set(e, -ENOTSUP, "%s is not steered by address", tap->name);
-	for (unsigned q = t->shared; q < t->queues; q++) {
-		if (t->queue[q].lent)
+	for (unsigned q = t->queues > 1 ? t->shared : 0; q < t->queues; q++) {
+		if (t->queue[q].lent || (t->queues == 1 && !t->vmdq))
 			continue;
 		l = aligned_alloc(64, (sizeof(*l) + 63) / 64 * 64);
 		if (!l)
 			return err_set(e, -ENOMEM, "out of memory");
 		memset(l, 0, sizeof(*l));
+		l->out = tap_out_new();
+		if (!l->out) {
+			free(l);
+			return err_set(e, -ENOMEM, "out of memory");
+		}
+		if (t->vmdq)
+			memset(&vmdq_shared(t->vmdq)->row[q].l2, 0, sizeof(struct l2_counters));
 		l->lane.ops = &ops;
 		l->t = t;
 		l->q = q;
@@ -356,7 +349,9 @@ void tap_lane_free(struct tap_lane *l)
 {
 	if (!l)
 		return;
+	tap_lane_rules(l, NULL);
 	l->k->lent = false;
+	tap_out_free(l->out);
 	free(l);
 }
 

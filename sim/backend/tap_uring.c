@@ -34,7 +34,7 @@ static struct tap *tap_of(struct port *p)
 
 /* ---- reading ------------------------------------------------------------------------------- */
 
-void tap_enter(struct tap *t, struct tap_queue *k, unsigned n, int *got)
+void tap_enter(struct tap_queue *k, unsigned n, int *got)
 {
 	struct io_uring_cqe *cqe;
 	unsigned head, seen = 0;
@@ -49,7 +49,6 @@ void tap_enter(struct tap *t, struct tap_queue *k, unsigned n, int *got)
 		seen++;
 	}
 	io_uring_cq_advance(&k->in, seen);
-	ADD(t->enters, 1);
 }
 
 static void read_uring(struct tap *t, struct tap_queue *k, unsigned n, int *got)
@@ -61,7 +60,7 @@ static void read_uring(struct tap *t, struct tap_queue *k, unsigned n, int *got)
 		tap_aim(t, k, s);
 		io_uring_sqe_set_data64(s, i);
 	}
-	tap_enter(t, k, n, got);
+	tap_enter(k, n, got);
 }
 
 static void read_plain(struct tap *t, struct tap_queue *k, unsigned n, int *got)
@@ -70,7 +69,6 @@ static void read_plain(struct tap *t, struct tap_queue *k, unsigned n, int *got)
 		ssize_t len = read(k->fd, tap_buffer(k, i), TAP_BUF);
 
 		got[i] = len < 0 ? -errno : (int)len;
-		ADD(t->enters, 1);
 		for (unsigned j = i + 1; len < 0 && j < n; j++)
 			got[j] = -EAGAIN;
 		if (len < 0)
@@ -154,7 +152,6 @@ static unsigned tap_take(struct port *p, unsigned q, struct batch *b, unsigned m
 		b->n += tap_frame(t, &b->frame[b->n], tap_buffer(k, i), got[i]);
 		done++;
 	}
-	ADD(t->completions, done);
 	tap_pace(k, n, done, got[0]);
 	return b->n;
 }
@@ -216,21 +213,27 @@ static bool burst_add(struct burst *w, const struct frame *f)
 	return true;
 }
 
+void tap_failed(uint64_t *row, int rc)
+{
+	if (rc == -EAGAIN)
+		ADD(row[PORT_OUT_FULL], 1);
+	else if (rc == -EINVAL)		/* a header that lies */
+		ADD(row[PORT_OUT_OFFLOAD], 1);
+	else if (rc == -EFAULT)		/* the sender's memory went away */
+		ADD(row[PORT_FAULTS], 1);
+	else
+		ADD(row[PORT_OUT_DOWN], 1);
+}
+
 static void written(struct tap *t, const struct burst *w, unsigned i, int rc, unsigned *done)
 {
-	if (rc >= 0) {
-		ADD(t->row[PORT_OUT_FRAMES], 1);
-		ADD(t->row[PORT_OUT_BYTES], w->frame[i].len);
-		++*done;
-	} else if (rc == -EAGAIN) {
-		ADD(t->row[PORT_OUT_FULL], 1);
-	} else if (rc == -EINVAL) {
-		ADD(t->row[PORT_OUT_OFFLOAD], 1);
-	} else if (rc == -EFAULT) {	/* the sender's memory went away */
-		ADD(t->row[PORT_FAULTS], 1);
-	} else {
-		ADD(t->row[PORT_OUT_DOWN], 1);
+	if (rc < 0) {
+		tap_failed(t->row, rc);
+		return;
 	}
+	ADD(t->row[PORT_OUT_FRAMES], 1);
+	ADD(t->row[PORT_OUT_BYTES], w->frame[i].len);
+	++*done;
 }
 
 static unsigned write_uring(struct tap *t, int fd, const struct burst *w)
@@ -253,8 +256,6 @@ static unsigned write_uring(struct tap *t, int fd, const struct burst *w)
 		seen++;
 	}
 	io_uring_cq_advance(&t->out, seen);
-	ADD(t->enters, 1);
-	ADD(t->completions, seen);
 	for (unsigned i = seen; rc < 0 && i < w->n; i++)
 		written(t, w, i, rc, &done);
 	return done;
@@ -267,8 +268,6 @@ static unsigned write_plain(struct tap *t, int fd, const struct burst *w)
 	for (unsigned i = 0; i < w->n; i++) {
 		ssize_t n = writev(fd, &w->iov[w->frame[i].first], (int)w->frame[i].n);
 
-		ADD(t->enters, 1);
-		ADD(t->completions, 1);
 		written(t, w, i, n < 0 ? -errno : 0, &done);
 	}
 	return done;
@@ -276,7 +275,8 @@ static unsigned write_plain(struct tap *t, int fd, const struct burst *w)
 
 static unsigned write_burst(struct tap *t, unsigned q, struct burst *w)
 {
-	int fd = t->queue[q % t->queues].fd;
+	/* What is written to a lane's queue is taken for its pool's. */
+	int fd = t->queue[q % (t->shared ? t->shared : t->queues)].fd;
 	unsigned done;
 
 	if (!w->n)
@@ -347,8 +347,10 @@ static int tap_attach(struct port *p, struct poller *poller)
 
 static void tap_tick(struct port *p, uint64_t now_ms)
 {
-	(void)p;
-	(void)now_ms;
+	struct tap *t = tap_of(p);
+
+	if (t->vmdq)
+		tap_share_tick(&t->storm, &vmdq_shared(t->vmdq)->row[VMDQ_WIRE], now_ms);
 }
 
 static bool tap_notify(struct port *p)
@@ -373,6 +375,14 @@ static void tap_count(const struct port *p, uint64_t *row)
 
 	for (unsigned i = 0; i < PORT_COUNTERS; i++)
 		row[i] += __atomic_load_n(&t->row[i], __ATOMIC_RELAXED);
+	for (unsigned q = 0; t->vmdq && q < t->queues; q++) {
+		const struct vmdq_row *r = &vmdq_shared(t->vmdq)->row[q];
+
+		for (unsigned i = 0; i < PORT_COUNTERS; i++)
+			row[i] += __atomic_load_n(&t->queue[q].row[i], __ATOMIC_RELAXED);
+		row[PORT_OUT_FRAMES] += __atomic_load_n(&r->wire, __ATOMIC_RELAXED);
+		row[PORT_OUT_BYTES] += __atomic_load_n(&r->wire_bytes, __ATOMIC_RELAXED);
+	}
 }
 
 static void tap_free(struct port *p)
@@ -391,6 +401,7 @@ static void tap_free(struct port *p)
 			close(t->queue[q].fd);
 		free(t->queue[q].buf);
 	}
+	vmdq_free(t->vmdq);
 	steer_free(t->steer);
 	free(t);
 }
@@ -413,21 +424,22 @@ static void start_uring(struct tap *t)
 }
 
 /* Sorting by address leaves queue 0 for what belongs to nobody. Where it may not be, so be it. */
-static void start_steering(struct tap *t)
+static void start_steering(struct tap *t, const char *dev)
 {
 	struct err e = { 0 };
 
-	if (t->queues < 2 || steer_new(&t->steer, &e))
-		goto out;
-	if (!steer_attach(t->steer, t->queue[0].fd, &e)) {
-		t->shared = 1;
+	if (steer_new(&t->steer, &e) ||
+	    (t->queues > 1 && steer_attach(t->steer, t->queue[0].fd, &e))) {
+		steer_free(t->steer);
+		t->steer = NULL;
+		log_line(t->queues > 1 ? LOG_WARN : LOG_INFO, t->p.name,
+			 "frames are not sorted before they are copied: %s", e.msg);
 		return;
 	}
-	steer_free(t->steer);
-	t->steer = NULL;
-out:
-	if (e.code)
-		log_warn(t->p.name, "frames are not sorted before they are copied: %s", e.msg);
+	t->shared = 1;
+	if (vmdq_new(&t->vmdq, dev, t->queues, t->steer, &e))
+		log_line(t->queues > 1 ? LOG_WARN : LOG_INFO, t->p.name,
+			 "what pools send goes through the switch: %s", e.msg);
 }
 
 int tap_new(struct port **out, const struct tap_config *cfg, const struct port_host *host,
@@ -464,7 +476,7 @@ int tap_new(struct port **out, const struct tap_config *cfg, const struct port_h
 		goto fail;
 	t->shared = t->queues;
 	if (cfg->steer)
-		start_steering(t);
+		start_steering(t, cfg->dev);
 	if (!cfg->plain)
 		start_uring(t);
 	t->rw_flags = RWF_NOWAIT;	/* io_uring would wait for a non-blocking descriptor */
@@ -480,8 +492,6 @@ void tap_info(const struct port *p, struct tap_info *info)
 	const struct tap *t = (const struct tap *)p;
 
 	*info = (struct tap_info){
-		.uring = t->uring, .steered = t->steer, .queues = t->queues,
-		.enters = __atomic_load_n(&t->enters, __ATOMIC_RELAXED),
-		.completions = __atomic_load_n(&t->completions, __ATOMIC_RELAXED),
+		.uring = t->uring, .steered = t->steer && t->queues > 1, .queues = t->queues,
 	};
 }

@@ -47,6 +47,11 @@ struct vqueue_ops {
 	const char *name;
 	unsigned (*take)(struct vqueue *r, struct batch *b, unsigned max);
 	void     (*release)(struct vqueue *r, struct batch *b);
+	/*
+	 * As take, but nothing of the frames is read: no head, no hdr; the views begin with the
+	 * sender's virtio-net header of hdr_len bytes. For who passes them to a better judge.
+	 */
+	unsigned (*lift)(struct vqueue *r, struct batch *b, unsigned max);
 	unsigned (*give)(struct vqueue *r, struct frame *const *f, unsigned n);
 	bool     (*wants_call)(struct vqueue *r);
 	bool     (*arm)(struct vqueue *r, bool on);	/* true: something is there already */
@@ -209,6 +214,9 @@ int vqueue_chain_table(struct vqueue *r, struct vqueue_chains *c, const struct v
 
 /* Makes the next frame of the batch of a transmit chain, or drops and counts it. */
 void vqueue_frame_in(struct vqueue *r, struct batch *b, const struct vqueue_chains *c);
+
+/* The same without a look at it: as its views are. */
+void vqueue_frame_lift(struct vqueue *r, struct batch *b, const struct vqueue_chains *c);
 
 /* Closes the gaps that frames of length 0 are, from one on. */
 void vqueue_close_gaps(struct batch *b, unsigned from);

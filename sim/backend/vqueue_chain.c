@@ -111,6 +111,14 @@ static void gather(void *dst, const struct vqueue_chains *c, uint32_t n, unsigne
 	}
 }
 
+static bool length_fits(struct vqueue *r, const struct vqueue_chains *c)
+{
+	if (c->len >= (uint64_t)r->hdr_len + FRAME_MIN && c->len <= r->hdr_len + FRAME_MAX)
+		return true;
+	port_tally(&r->row[c->len > FRAME_MAX ? PORT_IN_LONG : PORT_IN_SHORT], 1);
+	return false;
+}
+
 void vqueue_frame_in(struct vqueue *r, struct batch *b, const struct vqueue_chains *c)
 {
 	struct frame *f = &b->frame[b->n];
@@ -118,10 +126,8 @@ void vqueue_frame_in(struct vqueue *r, struct batch *b, const struct vqueue_chai
 	unsigned i, nsegs;
 	uint32_t off, head;
 
-	if (c->len < (uint64_t)r->hdr_len + FRAME_MIN || c->len > r->hdr_len + FRAME_MAX) {
-		port_tally(&r->row[c->len > FRAME_MAX ? PORT_IN_LONG : PORT_IN_SHORT], 1);
+	if (!length_fits(r, c))
 		return;
-	}
 	memset(&f->hdr, 0, sizeof(f->hdr));
 	gather(&f->hdr, c, r->hdr_len, &i, &off);
 	f->len = (uint32_t)c->len - r->hdr_len;
@@ -143,6 +149,23 @@ void vqueue_frame_in(struct vqueue *r, struct batch *b, const struct vqueue_chai
 	f->skip = 0;
 	head = f->len < FRAME_HEAD ? f->len : FRAME_HEAD;
 	frame_pull(f, head);
+	b->n++;
+	port_tally(&r->row[PORT_IN_FRAMES], 1);
+	port_tally(&r->row[PORT_IN_BYTES], f->len);
+}
+
+void vqueue_frame_lift(struct vqueue *r, struct batch *b, const struct vqueue_chains *c)
+{
+	struct frame *f = &b->frame[b->n];
+	struct seg *views = c->nsegs == 1 ? &f->one : &b->segs[b->segs_used];
+
+	if (!length_fits(r, c))
+		return;
+	b->segs_used += c->nsegs == 1 ? 0 : c->nsegs;
+	memcpy(views, c->seg, c->nsegs * sizeof(*views));
+	f->segs = views;
+	f->nsegs = (uint16_t)c->nsegs;
+	f->len = (uint32_t)c->len - r->hdr_len;
 	b->n++;
 	port_tally(&r->row[PORT_IN_FRAMES], 1);
 	port_tally(&r->row[PORT_IN_BYTES], f->len);

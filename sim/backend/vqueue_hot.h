@@ -3,7 +3,7 @@
  * vqueue_hot.h - the few lines that run for each packet, shared by the split and the packed ring.
  *
  * They are here, and inlined, because they are compiled several times: W is the width in bytes
- * of the widest register (16, 32, 64), a constant wherever it appears.
+ * of the widest register (16, 32, 64), a constant wherever it appears. 0: frames are not opened.
  */
 #ifndef SIM_BACKEND_VQUEUE_HOT_H
 #define SIM_BACKEND_VQUEUE_HOT_H
@@ -121,8 +121,14 @@ HOT uint8_t *at(struct vqueue *r, struct vqueue_hit *hit, uint64_t gpa, uint32_t
 /* ---- in ------------------------------------------------------------------------------------- */
 
 /* Where a plain frame lies: noted in the first pass over a burst, opened in the second. */
-HOT void frame_note(struct frame *f, uint8_t *host, uint32_t len, unsigned hdr, bool hdr_wanted)
+HOT void frame_note(struct frame *f, uint8_t *host, uint32_t len, unsigned hdr, bool hdr_wanted,
+		    const unsigned W)
 {
+	if (!W) {
+		f->one = (struct seg){ host, len };
+		f->len = len - hdr;
+		return;
+	}
 	fetch(host + hdr);
 	if (hdr_wanted)
 		fetch(host);
@@ -180,6 +186,21 @@ HOT unsigned frames_judge(struct vqueue *r, struct frame *f, unsigned n, uint64_
 	return bad;
 }
 
+/* In its place where they are not opened. */
+HOT void frames_lift(struct vqueue *r, struct batch *b, unsigned n)
+{
+	uint64_t bytes = 0;
+
+	for (struct frame *f = &b->frame[b->n], *end = f + n; f < end; f++) {
+		f->segs = &f->one;
+		f->nsegs = 1;
+		bytes += f->len;
+	}
+	b->n += n;
+	port_tally(&r->row[PORT_IN_FRAMES], n);
+	port_tally(&r->row[PORT_IN_BYTES], bytes);
+}
+
 /* Second pass over the n frames that were noted: what was prefetched is here now. */
 HOT void frames_open(struct vqueue *r, struct batch *b, unsigned n, const unsigned W)
 {
@@ -187,6 +208,10 @@ HOT void frames_open(struct vqueue *r, struct batch *b, unsigned n, const unsign
 	uint64_t bytes = 0;
 	unsigned bad = 0;
 
+	if (!W) {
+		frames_lift(r, b, n);
+		return;
+	}
 	if (unlikely(r->hdr_wanted)) {
 		bad = frames_judge(r, f, n, &bytes, W);
 		f = end;
@@ -341,13 +366,17 @@ HOT void landing_write(struct vqueue *r, const struct landing *l, struct frame *
 	WIDTH(kind, 16, ) \
 	WIDTH(kind, 32, W32_TARGET) \
 	WIDTH(kind, 64, W64_TARGET) \
+	static unsigned kind##_lift(struct vqueue *r, struct batch *b, unsigned max) \
+	{ \
+		return take(r, b, max, 0); \
+	} \
 	const struct vqueue_ops vqueue_##kind##_ops[3] = { \
-		{ #kind "/16", kind##_take_16, release, kind##_give_16, wants_call, arm, \
-		  lend, settle }, \
-		{ #kind "/32", kind##_take_32, release, kind##_give_32, wants_call, arm, \
-		  lend, settle }, \
-		{ #kind "/64", kind##_take_64, release, kind##_give_64, wants_call, arm, \
-		  lend, settle }, \
+		{ #kind "/16", kind##_take_16, release, kind##_lift, kind##_give_16, \
+		  wants_call, arm, lend, settle }, \
+		{ #kind "/32", kind##_take_32, release, kind##_lift, kind##_give_32, \
+		  wants_call, arm, lend, settle }, \
+		{ #kind "/64", kind##_take_64, release, kind##_lift, kind##_give_64, \
+		  wants_call, arm, lend, settle }, \
 	}
 
 #endif

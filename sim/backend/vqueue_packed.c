@@ -110,7 +110,7 @@ static int walk(struct vqueue *r, struct vqueue_chains *c, struct pos *p)
 /* ---- transmit: from the driver -------------------------------------------------------------- */
 
 /* One chain of any shape; false: the burst ends here. */
-static bool take_chain(struct vqueue *r, struct batch *b, struct pos *p)
+static bool take_chain(struct vqueue *r, struct batch *b, struct pos *p, bool open)
 {
 	struct vqueue_chains c;
 	int rc;
@@ -127,7 +127,7 @@ static bool take_chain(struct vqueue *r, struct batch *b, struct pos *p)
 	if (rc < 0)
 		port_tally(&r->row[PORT_IN_CHAIN], 1);
 	else
-		vqueue_frame_in(r, b, &c);
+		(open ? vqueue_frame_in : vqueue_frame_lift)(r, b, &c);
 	vqueue_toil(b, &c);
 	return true;
 }
@@ -167,7 +167,7 @@ HOT unsigned take_run(struct vqueue *r, struct batch *b, unsigned max, const uns
 		host = at(r, &hit, load64(&s->addr), len);
 		if (unlikely(!host))
 			break;
-		frame_note(f, host, len, hdr, hdr_wanted);
+		frame_note(f, host, len, hdr, hdr_wanted, W);
 		if (!in_order)
 			owe(r, b, (uint16_t)(word >> 32), 1);
 		last = word;
@@ -200,7 +200,7 @@ HOT unsigned take(struct vqueue *r, struct batch *b, unsigned max, const unsigne
 		if (n == max || (run && p.i == 0))
 			continue;
 		if (likely(!is_avail(load64(&slot_of(r, p.i)->word), p.wrap)) ||
-		    !take_chain(r, b, &p))
+		    !take_chain(r, b, &p, W))
 			break;
 		r->next = p.i;
 		r->next_wrap = p.wrap;

@@ -118,7 +118,7 @@ HOT unsigned heads(struct vqueue *r, uint16_t *head, unsigned n, uint16_t from)
 
 /* ---- transmit: from the driver -------------------------------------------------------------- */
 
-static bool take_chain(struct vqueue *r, struct batch *b, uint16_t head)
+static bool take_chain(struct vqueue *r, struct batch *b, uint16_t head, bool open)
 {
 	struct vqueue_chains c;
 
@@ -128,7 +128,7 @@ static bool take_chain(struct vqueue *r, struct batch *b, uint16_t head)
 	if (walk(r, &c, head) < 0)
 		port_tally(&r->row[PORT_IN_CHAIN], 1);
 	else
-		vqueue_frame_in(r, b, &c);
+		(open ? vqueue_frame_in : vqueue_frame_lift)(r, b, &c);
 	vqueue_toil(b, &c);
 	owe(r, b, head, 1);
 	return true;
@@ -158,7 +158,7 @@ HOT unsigned take_run(struct vqueue *r, struct batch *b, const uint16_t *head, u
 		host = at(r, &hit, d.addr, d.len);
 		if (unlikely(!host))
 			break;
-		frame_note(f + run, host, d.len, hdr, hdr_wanted);
+		frame_note(f + run, host, d.len, hdr, hdr_wanted, W);
 		if (!in_order)
 			owe(r, b, head[run], 1);
 	}
@@ -183,7 +183,7 @@ HOT unsigned take(struct vqueue *r, struct batch *b, unsigned max, const unsigne
 	n = heads(r, head, n < max ? n : max, r->next);
 	while (k < n) {
 		k += take_run(r, b, head + k, n - k, W);
-		if (k < n && !take_chain(r, b, head[k++])) {
+		if (k < n && !take_chain(r, b, head[k++], W)) {
 			k--;
 			break;
 		}

@@ -113,6 +113,19 @@ static unsigned vus_give(struct port *p, unsigned q, struct frame *const *f, uns
 	return vqueue_give(&v->ring[__atomic_load_n(&v->give_map[q], __ATOMIC_RELAXED)].q, f, n);
 }
 
+unsigned vus_lift(struct port *p, unsigned q, struct batch *b, unsigned max, unsigned *hdr_len)
+{
+	struct vus *v = of(p);
+	struct vqueue *r;
+
+	b->n = b->segs_used = b->entries = 0;
+	if (q >= v->p.takes)
+		return 0;
+	r = &v->ring[v->take_map[q]].q;
+	*hdr_len = r->hdr_len;
+	return r->ops->lift(r, b, max);
+}
+
 /* The frames are someone else's; only num_buffers is ours to say (5.1.6.4.1). */
 static void settle_fill(struct vqueue *r, const struct vqueue_loan *l, unsigned n)
 {

@@ -400,7 +400,8 @@ int vus_set_kick(struct vus *v, struct vus_msg *m)
 	struct vus_ring *r = &v->ring[m->p.u64 & VU_RING_INDEX];
 	int rc;
 
-	if (!v->featured)
+	/* A ring that runs goes on being kicked as before. */
+	if (!v->featured || (m->nfds && !is_eventfd(m->fd[0])))
 		return -EINVAL;
 	poller_del(v->poller, &r->kick);
 	rc = replace_fd(m, &r->kick_fd);

@@ -31,6 +31,8 @@ struct job {
 	unsigned id;
 	struct port *port;
 	struct lane *lane;
+	int (*call)(void *arg);
+	void *arg;
 	int rc;
 	bool done;
 };
@@ -156,9 +158,11 @@ static bool notify_peers(struct worker *k)
 static unsigned poll_port(struct worker *k, struct own *o)
 {
 	unsigned queues = port_load(o->p->takes), got = 0;
+	bool sends = o->lane && port_load(o->lane->sends);
 
 	for (unsigned q = 0; q < queues; q++)
-		got += forward_poll(k->fw, o->id, o->p, q, k->now_ns);
+		got += sends ? o->lane->ops->send(o->lane, q) :
+			       forward_poll(k->fw, o->id, o->p, q, k->now_ns);
 	o->empty = got ? 0 : o->empty + 1;
 	o->looked_ns = k->now_ns;
 	return got;
@@ -305,7 +309,7 @@ static void *worker_main(void *arg)
 	(void)nudge_start(&k->nudge);
 	if (k->w->begin && k->w->begin())
 		abort();		/* never with rights it was told to give up */
-	closer_start();
+	closer_start(NULL);
 	k->now_ns = clock_ns();
 	while (!atomic_load_explicit(&k->stop, memory_order_relaxed))
 		round_once(k, &idle);
@@ -330,12 +334,30 @@ static int ask(struct workers *w, unsigned worker, struct job *j)
 	return j->rc;
 }
 
-static int job_nothing(struct workers *w, unsigned worker, struct job *j)
+static int job_call(struct workers *w, unsigned worker, struct job *j)
 {
 	(void)w;
 	(void)worker;
-	(void)j;
-	return 0;
+	return j->call ? j->call(j->arg) : 0;
+}
+
+int workers_each(struct workers *w, int (*call)(void *arg), void *arg)
+{
+	int rc = 0;
+
+	for (unsigned i = 0; i < w->n && !rc; i++) {
+		struct job j = { .run = job_call, .call = call, .arg = arg };
+
+		rc = ask(w, i, &j);
+	}
+	return rc;
+}
+
+int workers_run(struct workers *w, unsigned id, int (*call)(void *port))
+{
+	struct job j = { .run = job_call, .call = call, .arg = workers_port(w, id) };
+
+	return j.arg ? ask(w, atomic_load(&w->owner[id]), &j) : -ENOENT;
 }
 
 static int job_add(struct workers *w, unsigned worker, struct job *j)
@@ -568,11 +590,7 @@ int workers_new(struct workers **out, struct l2 *l2, const struct workers_opts *
 		workers_free(w);
 		return err_set(e, rc, "cannot start a worker: %s", strerror(-rc));
 	}
-	for (unsigned i = 0; i < w->n; i++) {	/* `begin` is behind them all */
-		struct job j = { .run = job_nothing };
-
-		ask(w, i, &j);
-	}
+	workers_each(w, NULL, NULL);	/* `begin` is behind them all */
 	*out = w;
 	return 0;
 }

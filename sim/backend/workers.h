@@ -64,22 +64,32 @@ int  workers_of(const struct workers *w, unsigned id);			/* its worker, -1 */
 
 /*
  * A lane brings frames to one port past the switch: they were sorted elsewhere. It is polled by
- * the port's worker. All ops run in that worker's thread.
+ * the port's worker. All ops run in that worker's thread. While it `sends`, what the port sends
+ * goes its way, too, and is judged elsewhere; set by the control thread, who waits for
+ * workers_grace() before he relies on it.
  */
 struct lane {
 	const struct lane_ops *ops;
+	bool sends;			/* port_load() */
 };
 
 struct lane_ops {
 	int      (*attach)(struct lane *l, struct port *to, struct poller *poller);
 	void     (*detach)(struct lane *l);	/* what is still in it is thrown away */
 	unsigned (*poll)(struct lane *l);	/* frames that came */
+	unsigned (*send)(struct lane *l, unsigned q);	/* one burst of the port's queue q */
 	bool     (*arm)(struct lane *l, bool on);	/* as in port_ops */
 	void     (*tick)(struct lane *l, uint64_t now_ms);
 };
 
 /* Puts a lane to port id, or takes it away (NULL); it is the caller's again on return. */
 int  workers_lane(struct workers *w, unsigned id, struct lane *l);
+
+/* Calls it in each worker's thread (NULL: nothing), one after the other, until one fails. */
+int  workers_each(struct workers *w, int (*call)(void *arg), void *arg);
+
+/* Has something done to port id in its worker's thread; what it returned. */
+int  workers_run(struct workers *w, unsigned id, int (*call)(void *port));
 
 /* Returns when every worker has finished the round it was in. */
 void workers_grace(struct workers *w);

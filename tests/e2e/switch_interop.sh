@@ -124,9 +124,34 @@ host_pings() {	# NUMBER
 		on_host ping -q -c 2 -i 0.05 -W 5 -s 1400 "10.9.0.$1"
 }
 
-guest_pings() {	# NUMBER
-	local ping="ping -q -W 5 10.9.0.$1"
-	guest_do "arp -s 10.9.0.$1 52:54:00:00:00:$1 && $ping -c 2 -i 0.1 && $ping -c 1 -s 1400"
+everybody() {	# the numbers
+	local row
+	for row in "${SINGLE[@]}" "${MULTI[@]}" "${PODS[@]}"; do
+		echo "${row%% *}"
+	done
+}
+
+# All at once; what each got is in a file of its own.
+the_host_asks() {
+	local n jobs=()
+	for n in $(everybody); do
+		(host_pings "$n" >"$T/host.$n" 2>&1; echo "pinged $n $?" >>"$T/host.$n") &
+		jobs+=($!)
+	done
+	wait "${jobs[@]}"
+}
+
+# shellcheck disable=SC2016
+the_guest_asks() {
+	local ping='ping -q -W 5 10.9.0.$n' numbers ask
+	mapfile -t numbers < <(everybody)
+	ask='arp -s 10.9.0.$n 52:54:00:00:00:$n && '"$ping -c 2 -i 0.1 && $ping -c 1 -s 1400"
+	guest_do "for n in ${numbers[*]}; do ($ask;"' echo "pinged $n $?") & done; wait' \
+		>"$T/vm.pings"
+}
+
+answered() {	# FILE NUMBER
+	grep -qx "pinged $2 0" "$1" || { cat "$1"; return 1; }
 }
 
 guest_and_host_meet() {
@@ -138,9 +163,10 @@ guest_and_host_meet() {
 # What each negotiated, as the switch sees it.
 rings_are_what_was_asked_for() {
 	local row n name opts ring want packed=" modern-packed not-mergeable transitional "
+	sw -j port show | jq -r '.[] | "\(.name) \(.ring)"' >"$T/rings"
 	for row in "${SINGLE[@]}" "${MULTI[@]}" "${PODS[@]}"; do
 		read -r n name opts <<<"$row"
-		ring=$(sw -j port show "$name" | jq -r '.[0].ring')
+		ring=$(sed -n "s/^$name //p" "$T/rings")
 		want=split
 		[[ $opts == *packed_vq=1* || $packed == *" ${name#pod-} "* ]] && want=packed
 		[ "$ring" = $want ] || { echo "$name has a $ring ring, not $want"; return 1; }
@@ -166,10 +192,12 @@ check "stock net_virtio on five simulated devices" pods || finish
 check "all are on one switch at once" all_ports_are_up
 check "with the rings they asked for" rings_are_what_was_asked_for
 neighbours
+the_host_asks
+[ $vm = 0 ] && the_guest_asks
 for row in "${SINGLE[@]}" "${MULTI[@]}" "${PODS[@]}"; do
 	read -r n name _ <<<"$row"
-	check "the host pings $name" host_pings "$n"
-	[ $vm = 0 ] && check "the virtual machine pings $name" guest_pings "$n"
+	check "the host pings $name" answered "$T/host.$n" "$n"
+	[ $vm = 0 ] && check "the virtual machine pings $name" answered "$T/vm.pings" "$n"
 done
 [ $vm = 0 ] && check "the virtual machine and the host ping each other" guest_and_host_meet
 check "nothing any of them did was refused" nothing_was_refused

@@ -167,7 +167,7 @@ a_killed_switch_costs_its_pods_a_pause() {
 	NET=("socket=$T/q0.sock,id=net0,mac=52:54:00:00:00:01")
 	PREFIX=pod
 	start pod frames --hold
-	until_true 20 log_has pod '"second".*"received":[1-9]' || { log echo; log pod; return 1; }
+	until_true 20 log_has pod '"resume"' || { log echo; log pod; return 1; }
 	for _ in 1 2; do
 		mark pod
 		stop lone KILL

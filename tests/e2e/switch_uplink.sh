@@ -143,13 +143,28 @@ others_go_on() {
 	for i in 1 2 3 4; do
 		sw port del "pods$i" || return
 	done
-	pods_up pods 2 rxonly && each_receives_exactly_its_own 2 500
+	pods_up pods 2 macswap && each_receives_exactly_its_own 2 500
+}
+
+# They send each frame back, which is judged past the switch.
+frames_are_sent_from_the_pods_buffers() {
+	sw -j pool show | jq -e 'length == 2 and all(.[]; .direct)' &&
+		until_true 5 all_sent && return
+	sw stats
+	return 1
+}
+
+all_sent() {
+	sw -j stats | jq -e '[.[] | select(.name != "upl0")] | length == 2 and
+		all(.[]; .lane_sent == 500 and .forwarded == 500 and .drop_spoofed == 0)'
 }
 
 one_queue_one_pod() {
 	stop pods KILL
 	stop switch
-	switch_up 1 && pods_up pods 1 rxonly && each_receives_exactly_its_own 1 "$EACH"
+	switch_up 1 && pods_up pods 1 rxonly && each_receives_exactly_its_own 1 "$EACH" &&
+		sw -j stats pods1 | jq -e --argjson n "$EACH" '.[0].lane_frames == $n' &&
+		sw -j pool show | jq -e '.[0].queue == "0" and .[0].direct'
 }
 
 check "a switch with eight uplink queues" switch_up 8 || { log switch; finish; }
@@ -159,5 +174,7 @@ check "3.7 the kernel put them into the pods' buffers" frames_land_in_the_pods_b
 check "3.8 the switch never waits in a read or a write" never_waits_in_read_or_write
 check "3.12 memory of pods that were killed is let go of within a second" killed_pods_are_let_go_of
 check "3.12 the uplink and new pods go on" others_go_on
+check "3.7 the kernel took what they send from the pods' buffers" \
+	frames_are_sent_from_the_pods_buffers
 check "3.14 an adapter with one queue serves a pod alike" one_queue_one_pod
 finish

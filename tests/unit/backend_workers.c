@@ -204,6 +204,8 @@ static void leave(struct rig *r, unsigned id)
 	free(c);
 }
 
+#define ROUNDS_AWAKE 64			/* between two sleeps: it looks at the clock every 16 */
+
 static bool wait_for(atomic_uint *what, unsigned n)
 {
 	for (unsigned ms = 0; ms < 10000; ms++) {
@@ -262,9 +264,21 @@ static void every_worker_has_begun_when_they_are_there(void)
 	l2_free(l);
 }
 
+/* Its worker has armed it: what comes now comes to a sleeper. */
+static bool falls_asleep(struct ball *b)
+{
+	struct timespec nap = { .tv_nsec = 1000000 };
+
+	for (unsigned ms = 0; ms < 10000; ms++) {
+		if (atomic_load(&b->armed))
+			return true;
+		nanosleep(&nap, NULL);
+	}
+	return false;
+}
+
 static void a_sleeping_owner_is_woken_to_tell_its_peer(void)
 {
-	struct timespec nap = { .tv_nsec = 30000000 };
 	struct ball *a, *b;
 	struct rig r;
 	unsigned before;
@@ -273,8 +287,7 @@ static void a_sleeping_owner_is_woken_to_tell_its_peer(void)
 	a = join(&r, 1, 2, 0);
 	b = join(&r, 2, 1, 1);
 	for (unsigned i = 0; i < 20; i++) {
-		nanosleep(&nap, NULL);
-		CU_ASSERT_TRUE(atomic_load(&b->armed));
+		CU_ASSERT_TRUE(falls_asleep(b));
 		before = atomic_load(&b->notified);
 		ball_kick(a, 1);
 		CU_ASSERT_TRUE(wait_for(&b->got, i + 1));
@@ -283,25 +296,40 @@ static void a_sleeping_owner_is_woken_to_tell_its_peer(void)
 	rig_down(&r);
 }
 
+/* Until the worker has made so many rounds, or gone to sleep so often. */
+static bool worker_gets_to(struct rig *r, uint64_t rounds, uint64_t sleeps)
+{
+	struct timespec nap = { .tv_nsec = 1000000 };
+	struct worker_stats s;
+
+	for (unsigned ms = 0; ms < 10000; ms++) {
+		workers_stats(r->w, 0, &s);
+		if (s.rounds >= rounds && s.sleeps >= sleeps)
+			return true;
+		nanosleep(&nap, NULL);
+	}
+	return false;
+}
+
+/* Asleep it only wakes for its ticks. */
 static void an_idle_switch_sleeps_in_all_modes_but_one(void)
 {
-	struct timespec second = { .tv_nsec = 300000000 };
 	struct worker_stats s0, s1;
 	struct rig r;
 
 	rig_up(&r, 1, WORKERS_ADAPTIVE);
 	for (unsigned i = 1; i <= 64; i++)
 		join(&r, i, 1, 0);
-	nanosleep(&second, NULL);
+	CU_ASSERT_TRUE(worker_gets_to(&r, 0, 1));
 	workers_stats(r.w, 0, &s0);
-	nanosleep(&second, NULL);
+	CU_ASSERT_TRUE(worker_gets_to(&r, 0, s0.sleeps + 3));
 	workers_stats(r.w, 0, &s1);
-	CU_ASSERT(s1.rounds - s0.rounds < 1000);
-	CU_ASSERT(s1.sleeps > s0.sleeps);
+	CU_ASSERT(s1.rounds - s0.rounds <= ROUNDS_AWAKE * (s1.sleeps - s0.sleeps + 1));
 	workers_mode(r.w, WORKERS_POLL, 0);
-	nanosleep(&second, NULL);
 	workers_stats(r.w, 0, &s0);
-	CU_ASSERT(s0.rounds - s1.rounds > 1000);
+	CU_ASSERT_TRUE(worker_gets_to(&r, s0.rounds + 100 * ROUNDS_AWAKE, 0));
+	workers_stats(r.w, 0, &s1);
+	CU_ASSERT(s1.sleeps <= s0.sleeps + 1);	/* one that was being fallen into */
 	rig_down(&r);
 }
 

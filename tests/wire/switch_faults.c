@@ -2,9 +2,8 @@
 /*
  * switch_faults.c - the n-th thing asked of the world is refused, for every n until none is left.
  *
- * What the device side takes from the world it takes through core/fault.h. For the host's programs
- * the linker puts the wrappers below in front of libc. Each round must end in success or in an
- * error with a sentence, and the set of open descriptors must be what it was.
+ * Each round must end in success or in an error with a sentence, and the set of open descriptors
+ * must be what it was.
  */
 // pkg-config: json-c
 #include <errno.h>
@@ -26,84 +25,12 @@
 #include "sim/core/log.h"
 #include "tests/unit/cu.h"
 #include "tests/wire/backend_session.h"
+#include "tests/wire/refuse.h"
 
 #define ROUNDS_MAX 2000
 #define MEMORY     (1u << 20)
 
-/* ---- what may be refused -------------------------------------------------------------------- */
-
-#define REFUSE_IF(cond, type, name, params, args, code, none) \
-	type __real_##name params; \
-	type __wrap_##name params; \
-	type __wrap_##name params \
-	{ \
-		if ((cond) && fault_now()) { \
-			errno = code; \
-			return none; \
-		} \
-		return __real_##name args; \
-	}
-
-#define REFUSE(...) REFUSE_IF(true, __VA_ARGS__)
-/* What a scripted back-end calls as well, it is not refused. */
-#define REFUSE_ALONE(...) REFUSE_IF(__atomic_load_n(&alone, __ATOMIC_RELAXED), __VA_ARGS__)
-
-static bool alone;
-
-REFUSE(void *, malloc, (size_t n), (n), ENOMEM, NULL)
-REFUSE(void *, calloc, (size_t n, size_t size), (n, size), ENOMEM, NULL)
-REFUSE(void *, realloc, (void *p, size_t n), (p, n), ENOMEM, NULL)
-REFUSE(char *, strdup, (const char *s), (s), ENOMEM, NULL)
-REFUSE(int, socket, (int domain, int type, int protocol), (domain, type, protocol), EMFILE, -1)
-REFUSE(int, accept4, (int fd, struct sockaddr *a, socklen_t *n, int flags), (fd, a, n, flags),
-	EMFILE, -1)
-REFUSE(int, eventfd, (unsigned n, int flags), (n, flags), EMFILE, -1)
-REFUSE(int, epoll_create1, (int flags), (flags), EMFILE, -1)
-REFUSE_ALONE(int, memfd_create, (const char *name, unsigned flags), (name, flags), EMFILE, -1)
-REFUSE_ALONE(int, pipe2, (int *ends, int flags), (ends, flags), EMFILE, -1)
-REFUSE_ALONE(int, timerfd_create, (int clock, int flags), (clock, flags), EMFILE, -1)
-REFUSE_ALONE(void *, mmap, (void *at, size_t n, int prot, int flags, int fd, off_t off),
-	(at, n, prot, flags, fd, off), ENOMEM, MAP_FAILED)
-REFUSE_ALONE(int, pthread_create, (pthread_t *t, const pthread_attr_t *a, void *(*fn)(void *),
-	void *arg), (t, a, fn, arg), EAGAIN, EAGAIN)
-REFUSE_ALONE(int, open, (const char *path, int flags, mode_t mode), (path, flags, mode), EMFILE, -1)
-REFUSE_ALONE(int, openat, (int dir, const char *path, int flags, mode_t mode),
-	(dir, path, flags, mode), EMFILE, -1)
-
-/* ---- the ledger ----------------------------------------------------------------------------- */
-
-#define FD_WATCHED 4096
-
-struct ledger {
-	bool     open[FD_WATCHED];
-	unsigned kept;
-};
-
-static void ledger_take(struct ledger *l)
-{
-	for (int fd = 0; fd < FD_WATCHED; fd++)
-		l->open[fd] = fcntl(fd, F_GETFD) >= 0;
-	l->kept = fd_kept_count();
-}
-
-static bool ledger_same(const struct ledger *l)
-{
-	for (int fd = 0; fd < FD_WATCHED; fd++)
-		if (l->open[fd] != (fcntl(fd, F_GETFD) >= 0))
-			return false;
-	return l->kept == fd_kept_count();
-}
-
-/* Threads that are ending may hold theirs for a moment. */
-static bool ledger_same_soon(const struct ledger *l)
-{
-	for (unsigned i = 0; i < 500; i++) {
-		if (ledger_same(l))
-			return true;
-		sess_nap(2);
-	}
-	return false;
-}
+/* ---- rounds ---------------------------------------------------------------------------------- */
 
 /*
  * do_it() does what is tested; undo() is called where it succeeded. Returns the number of faults
@@ -120,12 +47,12 @@ static unsigned each_fault(const char *what, int (*do_it)(struct err *e), void (
 		int rc;
 
 		ledger_take(&before);
-		__atomic_store_n(&alone, true, __ATOMIC_RELAXED);
+		__atomic_store_n(&refuse_alone, true, __ATOMIC_RELAXED);
 		fault_arm(n);
 		rc = do_it(&e);
 		struck = !fault_armed();
 		fault_arm(0);
-		__atomic_store_n(&alone, false, __ATOMIC_RELAXED);
+		__atomic_store_n(&refuse_alone, false, __ATOMIC_RELAXED);
 		if (!rc)
 			undo();
 		if (!ledger_same_soon(&before))

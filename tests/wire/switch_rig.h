@@ -36,6 +36,7 @@
 #define POD_NUM 256			/* descriptors of each ring */
 #define POD_BUF 2048
 #define FRAME_BYTES 2048
+#define FRAME_TYPE 0x88b5		/* EtherType, one for experiments */
 #define PODS_MAX 8
 
 #define SPIN_US 50
@@ -58,6 +59,7 @@ struct rig {
 	struct sw *s;
 	struct pod pod[PODS_MAX];
 	int wire;			/* AF_PACKET socket on the uplink; -1 */
+	int heard;			/* another, for what goes on from there */
 };
 
 static inline void nap_ms(unsigned ms)
@@ -110,13 +112,26 @@ static inline void rig_up(struct rig *r, unsigned workers)
 	log_init("error");
 	CU_EQ(guard_install(), 0);
 	CU_ASSERT_EQUAL_FATAL(sw_new(&r->s, &o, &e), 0);
-	r->wire = -1;
+	r->wire = r->heard = -1;
+}
+
+/*
+ * A socket for one EtherType hears what the interface hands on to its host; one for all would
+ * hear what the interface's programs have still to judge.
+ */
+static inline int wire_open(int ifindex, unsigned type)
+{
+	struct sockaddr_ll a = { .sll_family = AF_PACKET, .sll_protocol = htons((uint16_t)type),
+				 .sll_ifindex = ifindex };
+	int s = socket(AF_PACKET, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+	CU_ASSERT_FATAL(s >= 0);
+	CU_EQ(bind(s, (struct sockaddr *)&a, sizeof(a)), 0);
+	return s;
 }
 
 static inline void rig_uplink(struct rig *r, unsigned queues)
 {
-	struct sockaddr_ll a = { .sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL) };
-	struct ifreq f = { .ifr_name = "upl0" };
 	FILE *no6 = fopen("/proc/sys/net/ipv6/conf/all/disable_ipv6", "w");
 
 	if (no6) {			/* its router solicitations are nobody's in these tests */
@@ -124,10 +139,8 @@ static inline void rig_uplink(struct rig *r, unsigned queues)
 		fclose(no6);
 	}
 	CU_EQ(cmd(r, "port add upl0 kind tap queues %u", queues), 0);
-	r->wire = socket(AF_PACKET, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, htons(ETH_P_ALL));
-	CU_ASSERT_FATAL(r->wire >= 0 && ioctl(r->wire, SIOCGIFINDEX, &f) == 0);
-	a.sll_ifindex = f.ifr_ifindex;
-	CU_EQ(bind(r->wire, (struct sockaddr *)&a, sizeof(a)), 0);
+	r->wire = wire_open((int)if_nametoindex("upl0"), 0);
+	r->heard = wire_open((int)if_nametoindex("upl0"), FRAME_TYPE);
 }
 
 static inline void post(struct pod *d, unsigned i)
@@ -144,10 +157,28 @@ static inline bool port_is_up(struct rig *r, const char *name)
 	return p && port_load(p->port->up) && port_load(p->port->gives);
 }
 
-/* The front-end: memory, rings, buffers. posted: how many receive buffers it offers. */
-static inline void pod_connect(struct rig *r, struct pod *d, uint64_t more, unsigned posted)
+/* All that was said before has been dealt with: the answer to a question says so. */
+static inline bool pod_heard(struct pod *d)
 {
-	uint64_t features = BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_NET_F_MRG_RXBUF) | more;
+	union vu_payload payload;
+	struct vu_header h;
+
+	peer_send(&d->p, VU_GET_FEATURES, VU_VERSION, NULL, 0, NULL, 0);
+	for (unsigned ms = 0; ms < 2000; ms++) {
+		int rc = peer_recv(&d->p, &h, &payload, NULL);
+
+		if (rc)
+			return rc > 0 && h.request == VU_GET_FEATURES;
+		nap_ms(1);
+	}
+	return false;
+}
+
+/* The front-end: memory, rings, buffers. posted: how many receive buffers it offers. */
+static inline void pod_connect_as(struct rig *r, struct pod *d, uint64_t features,
+				  unsigned posted)
+{
+	uint32_t base = features >> VIRTIO_F_RING_PACKED & 1 ? 0x80008000 : 0;
 
 	CU_ASSERT_EQUAL_FATAL(peer_new(&d->p, POD_MEM), 0);
 	CU_EQ(fallocate(d->p.mem.fd, 0, 0, POD_MEM), 0);	/* it has what it lends */
@@ -156,16 +187,22 @@ static inline void pod_connect(struct rig *r, struct pod *d, uint64_t more, unsi
 	peer_send(&d->p, VU_SET_OWNER, VU_VERSION, NULL, 0, NULL, 0);
 	peer_send_u64(&d->p, VU_SET_FEATURES, features);
 	peer_send_memory(&d->p);
-	peer_start_ring(&d->p, RX, POD_NUM, more >> VIRTIO_F_RING_PACKED & 1 ? 0x80008000 : 0);
-	peer_start_ring(&d->p, TX, POD_NUM, more >> VIRTIO_F_RING_PACKED & 1 ? 0x80008000 : 0);
+	peer_start_ring(&d->p, RX, POD_NUM, base);
+	peer_start_ring(&d->p, TX, POD_NUM, base);
 	d->rx_off = drv_alloc(&d->p.mem, (uint64_t)POD_NUM * POD_BUF, 4096);
 	d->tx_off = drv_alloc(&d->p.mem, (uint64_t)POD_NUM * POD_BUF, 4096);
 	d->sent = d->flying = 0;
 	for (unsigned i = 0; i < posted; i++)
 		post(d, i);
+	CU_ASSERT_TRUE(pod_heard(d));
 	for (unsigned i = 0; i < 2000 && !port_is_up(r, d->name); i++)
 		nap_ms(1);
 	CU_ASSERT_TRUE(port_is_up(r, d->name));
+}
+
+static inline void pod_connect(struct rig *r, struct pod *d, uint64_t more, unsigned posted)
+{
+	pod_connect_as(r, d, BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_NET_F_MRG_RXBUF) | more, posted);
 }
 
 static inline struct pod *pod_up(struct rig *r, unsigned i, uint64_t more)
@@ -195,9 +232,19 @@ static inline uint32_t pod_recv(struct pod *d, uint8_t *frame)
 	return len;
 }
 
+/* Offers a chain to send, when there is room for it. */
+static inline void pod_send_chain(struct pod *d, const struct drv_buf *b, unsigned n)
+{
+	const uint64_t one = 1;
+
+	drv_add(d->p.ring[TX], b, n);
+	if (drv_kick_wanted(d->p.ring[TX]))
+		(void)!write(d->p.kick[TX], &one, sizeof(one));
+}
+
 static inline void pod_send(struct pod *d, const uint8_t *frame, uint32_t n)
 {
-	uint64_t off = d->tx_off + (uint64_t)(d->sent++ % POD_NUM) * POD_BUF, one = 1;
+	uint64_t off = d->tx_off + (uint64_t)(d->sent++ % POD_NUM) * POD_BUF;
 	struct drv_buf b = { drv_gpa(off), 12 + n, false };
 	uint32_t len;
 	uint16_t id;
@@ -211,9 +258,7 @@ static inline void pod_send(struct pod *d, const uint8_t *frame, uint32_t n)
 	d->flying++;
 	memset(d->p.mem.host + off, 0, 12);
 	memcpy(d->p.mem.host + off + 12, frame, n);
-	drv_add(d->p.ring[TX], &b, 1);
-	if (drv_kick_wanted(d->p.ring[TX]))
-		(void)!write(d->p.kick[TX], &one, sizeof(one));
+	pod_send_chain(d, &b, 1);
 }
 
 /*
@@ -244,6 +289,8 @@ static inline void rig_down(struct rig *r)
 {
 	if (r->wire >= 0)
 		close(r->wire);
+	if (r->heard >= 0)
+		close(r->heard);
 	sw_free(r->s);
 	for (unsigned i = 0; i < PODS_MAX; i++)
 		if (r->pod[i].name[0])
@@ -272,7 +319,7 @@ static inline uint32_t frame_make(uint8_t *b, unsigned dst, unsigned src, unsign
 		memcpy(b + at, (uint8_t[]){ 0x81, 0, (uint8_t)(tci >> 8), (uint8_t)tci }, 4);
 		at += 4;
 	}
-	memcpy(b + at, (uint8_t[]){ 0x88, 0xb5 }, 2);
+	memcpy(b + at, (uint8_t[]){ FRAME_TYPE >> 8, FRAME_TYPE & 0xff }, 2);
 	memcpy(b + at + 2, &number, sizeof(number));
 	return len;
 }
@@ -299,14 +346,9 @@ static inline void wire_send(struct rig *r, const uint8_t *b, uint32_t n)
 /* What the switch put on the wire (not what we sent); 0: nothing. */
 static inline uint32_t wire_recv(struct rig *r, uint8_t *b)
 {
-	struct sockaddr_ll from;
-	socklen_t size = sizeof(from);
-	ssize_t n;
+	ssize_t n = recv(r->heard, b, FRAME_BYTES, 0);
 
-	while ((n = recvfrom(r->wire, b, FRAME_BYTES, 0, (struct sockaddr *)&from, &size)) > 0)
-		if (from.sll_pkttype != PACKET_OUTGOING && b[12] != 0x86)
-			return (uint32_t)n;
-	return 0;
+	return n > 0 ? (uint32_t)n : 0;
 }
 
 static inline uint64_t stat_of(struct rig *r, const char *port, enum port_counter c)

@@ -276,6 +276,22 @@ static void descriptors_of_the_wrong_kind_are_refused(void)
 	rig_free(g);
 }
 
+static void a_refused_kick_leaves_the_one_there_was(void)
+{
+	struct rig *g = rig_new();
+	uint64_t ring = 1;
+	int file = memfd_create("none", MFD_CLOEXEC);
+
+	rig_start(g, RIG_FEATURES);
+	CU_EQ(rig_ask(g, VU_SET_VRING_KICK, &ring, sizeof(ring), &file, 1), 1);
+	g->port->ops->arm(g->port, true);
+	eventfd_write(g->peer.kick[1], 1);
+	CU_EQ(poller_run(g->poller, 1000), 1);
+	CU_EQ(rig_count(g, PORT_KICKS_SEEN), 1);
+	close(file);
+	rig_free(g);
+}
+
 /* C-MS-11: whoever does not read is not read from, and in the end cut off. */
 static void replies_that_nobody_reads_do_not_pile_up(void)
 {
@@ -555,6 +571,7 @@ CU_MAIN("wire/vus_messages",
 	TC("C-MS-06, C-MS-07", surplus_descriptors_are_closed_and_end_the_session),
 	TC("C-MS-09", descriptors_in_the_middle_of_a_message_end_the_session),
 	TC("C-MS-10, C-MM-15, C-RG-10, C-RG-11", descriptors_of_the_wrong_kind_are_refused),
+	T(a_refused_kick_leaves_the_one_there_was),
 	TC("C-MS-11", replies_that_nobody_reads_do_not_pile_up),
 	T(replies_wait_for_a_slow_reader),
 	TC("C-MS-14", a_second_front_end_is_sent_away_and_a_storm_is_bounded),
