@@ -225,6 +225,8 @@ static int switch_call(const struct world *w, const char *control, const char *c
 	int rc = peer_switch(&c, control, share < SWITCH_TIMEOUT_MS ? share : SWITCH_TIMEOUT_MS,
 			     e);
 
+	if (rc == -ENOENT)
+		rc = -ECONNREFUSED;	/* no switch: it may come yet */
 	if (!rc)
 		rc = ctl_call(c, words, n, rows, e);
 	ctl_close(c);
@@ -233,9 +235,7 @@ static int switch_call(const struct world *w, const char *control, const char *c
 
 static int switch_do(const struct step *s, struct world *w, struct err *e)
 {
-	int rc = switch_call(w, s->arg[0], s->arg + 1, s->n - 1, NULL, e);
-
-	return rc == -ENOENT ? -ECONNREFUSED : rc;	/* no switch: it may come yet */
+	return switch_call(w, s->arg[0], s->arg + 1, s->n - 1, NULL, e);
 }
 
 /* A switch that is not there has no ports. */
@@ -318,6 +318,7 @@ static const struct row {
 } rows[OPS] = {
 	[OP_CLAIM]     = { claim_do, claim_undo, claim_check },
 	[OP_IPAM]      = { ipam_do, ipam_undo, ipam_check },
+	[OP_NETDEV]    = { netdev_do, netdev_undo, netdev_check },
 	[OP_DIR]       = { dir_do, dir_undo, dir_check },
 	[OP_TMPFS]     = { tmpfs_do, mount_undo, tmpfs_check },
 	[OP_HUGETLBFS] = { hugetlbfs_do, mount_undo, hugetlbfs_check },

@@ -62,13 +62,18 @@ int ipam_run(struct world *w, const char *type, const char *command, struct json
 int enter_do(const struct step *s, struct world *w, struct err *e);
 int enter_undo(const struct step *s, struct world *w, struct err *e);
 
+/* netdev.c */
+int netdev_do(const struct step *s, struct world *w, struct err *e);
+int netdev_undo(const struct step *s, struct world *w, struct err *e);
+int netdev_check(const struct step *s, struct world *w, struct err *e);
+
 /* ovsdb.c */
 int ovs_port_add(const struct step *s, struct world *w, struct err *e);
 int ovs_port_del(const struct step *s, struct world *w, struct err *e);
 int ovs_port_check(const struct step *s, struct world *w, struct err *e);
 
-/* render.c: lines of a configuration become the files of a bus below dirfd. */
-int render_bus(const char *const *lines, unsigned n, int dirfd, struct err *e);
+/* render.c: lines of a configuration become the files of a bus below dirfd (sim/app/sysfs.h). */
+int render_bus(const char *const *lines, unsigned n, uid_t owner, int dirfd, struct err *e);
 
 /* grant.c: lets a user write to sockets in the directory, those there and those to come. */
 int grant_sockets(int dirfd, uid_t uid, struct err *e);

@@ -137,6 +137,40 @@ static bool brings_memory(struct json_object *doc)
 	return false;
 }
 
+/*
+ * A pod written for userspace-cni says where in it the sockets are to be: a place of its own, not
+ * one that the kernel or the engine has filled.
+ */
+static int read_mapped_dir(struct oci_config *c, struct err *e)
+{
+	static const char *const keys[] = { "userspace/mapped-dir", "userspace/mappedDir" };
+	static const char *const taken[] = { "/proc/", "/sys/", "/dev/" };
+	char *to = c->container.mapped_dir;
+	const size_t size = sizeof(c->container.mapped_dir);
+	const char *is = NULL;
+	bool bad;
+
+	for (unsigned i = 0; i < ARRAY_SIZE(keys) && !is; i++)
+		is = annotation(c->doc, keys[i]);
+	if (!is)
+		return 0;
+	bad = is[0] != '/' || !js_printable(is) ||
+	      (size_t)snprintf(to, size, "%s/", is) >= size || strstr(to, "/../") ||
+	      strstr(to, "/./");
+	for (size_t n = bad ? 0 : strlen(to); n && to[n - 1] == '/'; n--)
+		to[n] = '\0';		/* one, if any, is left */
+	for (unsigned i = 0; i < ARRAY_SIZE(taken) && !bad; i++)
+		bad = !to[1] || (!strncmp(to, taken[i], strlen(taken[i])) &&
+				 strcmp(to, POD_DEVICES "/"));
+	if (bad)
+		return err_set(e, -EINVAL, "annotation userspace/mapped-dir: must be an absolute "
+			       "path, not in /proc, /sys or /dev");
+	to[strlen(to) - 1] = '\0';
+	if (!strcmp(to, POD_DEVICES))
+		to[0] = '\0';		/* it is there anyway */
+	return 0;
+}
+
 /* podpci-hook ... --device NAME: every hook of ours adds its own. */
 static void read_devices(struct oci_config *c, const char *hook)
 {
@@ -177,7 +211,7 @@ int oci_config_parse(struct oci_config *c, struct json_object *doc, const char *
 	c->container.preloaded = preloads(doc);
 	c->container.has_memory = brings_memory(doc);
 	read_devices(c, hook);
-	return 0;
+	return read_mapped_dir(c, e);
 }
 
 int oci_config_load(struct oci_config *c, const char *bundle, const char *hook, struct err *e)

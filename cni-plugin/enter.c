@@ -148,7 +148,8 @@ static int do_stage(const struct step *s, struct world *w, struct err *e)
 
 static int do_render(const struct step *s, struct world *w, struct err *e)
 {
-	int rc = render_bus(s->arg, s->n, w->stage, e);
+	uid_t owner = (uid_t)strtoul(s->arg[0], NULL, 10);
+	int rc = render_bus(s->arg + 1, s->n - 1, owner, w->stage, e);
 
 	if (!rc && mkdirat(w->stage, "dev", 0755))
 		rc = fail(e, "mkdir", "dev");
@@ -165,11 +166,6 @@ static int write_file(const struct world *w, const char *path, const char *text,
 		rc = fail(e, "cannot be written", path);
 	drop(fd);
 	return rc;
-}
-
-static int do_file(const struct step *s, struct world *w, struct err *e)
-{
-	return write_file(w, s->arg[0], s->arg[1], e);
 }
 
 static int do_hold(const struct step *s, struct world *w, struct err *e)
@@ -226,6 +222,20 @@ static int stage_target(const struct world *w, const char *path, bool dir)
 		close(fd);
 	}
 	return in_stage(w, path, O_PATH);
+}
+
+static int do_file(const struct step *s, struct world *w, struct err *e)
+{
+	char above[256];
+	int dir;
+
+	snprintf(above, sizeof(above), "%s", s->arg[0]);
+	*strrchr(above, '/') = '\0';
+	dir = stage_target(w, above, true);
+	if (dir < 0)
+		return fail(e, "cannot be made", above);
+	close(dir);
+	return write_file(w, s->arg[0], s->arg[1], e);
 }
 
 static int set_attributes(int mnt, const char *how)
@@ -319,6 +329,27 @@ static int cover(const struct world *w, const char *tree, int target, struct err
 		rc = fail(e, "cannot be shown", tree);
 	drop(from);
 	drop(mnt);
+	return rc;
+}
+
+/*
+ * Where devices come and go the pod may write, but not below /sys: security modules forbid that
+ * by name. So what is read-only there is to be written in another place.
+ */
+static int do_plugs(const struct step *s, struct world *w, struct err *e)
+{
+	int from = in_stage(w, s->arg[0], O_PATH | O_DIRECTORY), mnt = -1, to, rc = 0;
+
+	if (from < 0 && errno == ENOENT)
+		return 0;
+	if (from >= 0)
+		mnt = sys_open_tree(from, "", OPEN_TREE_CLONE | AT_EMPTY_PATH);
+	to = stage_target(w, s->arg[1], true);
+	if (mnt < 0 || to < 0 || set_attributes(mnt, "rw") || mount_onto(mnt, to))
+		rc = fail(e, "cannot be mounted", s->arg[1]);
+	drop(from);
+	drop(mnt);
+	drop(to);
 	return rc;
 }
 
@@ -518,8 +549,8 @@ int enter_undo(const struct step *s, struct world *w, struct err *e)
 static int (*const doers[OPS])(const struct step *s, struct world *w, struct err *e) = {
 	[OP_GRANT] = do_grant, [OP_STAGE] = do_stage, [OP_RENDER] = do_render,
 	[OP_FILE] = do_file, [OP_HOLD] = do_hold, [OP_ENTER] = do_enter, [OP_BIND] = do_bind,
-	[OP_SHOW] = do_show, [OP_MEMORY] = do_memory, [OP_PRELOAD] = do_preload,
-	[OP_LEAVE] = do_leave,
+	[OP_PLUGS] = do_plugs, [OP_SHOW] = do_show, [OP_MEMORY] = do_memory,
+	[OP_PRELOAD] = do_preload, [OP_LEAVE] = do_leave,
 };
 
 int enter_do(const struct step *s, struct world *w, struct err *e)

@@ -211,6 +211,9 @@ static int attach_one(struct hook *h, const char *device, struct err *e)
 			 .pid = h->state.pid, .pid_start = h->start };
 	int rc = prepare(h, device, &conf, &q, e);
 
+	if (!rc && conf.netdev)
+		rc = err_set(e, -EOPNOTSUPP, "netdev: is for networks that podpci-cni attaches: a "
+			     "namespace that containers share would keep it");
 	if (!rc && h->dry) {
 		rc = run_dry(&r, e);
 	} else if (!rc) {
@@ -242,20 +245,32 @@ static struct json_object *network(const struct hook *h)
 	return o;
 }
 
+/* The caller's to free; takes doc. */
+static char *text_of(struct json_object *doc)
+{
+	char *text = NULL;
+
+	if (asprintf(&text, "%s\n", json_object_to_json_string_ext(doc, JSON_C_TO_STRING_PRETTY |
+						JSON_C_TO_STRING_NOSLASHESCAPE)) < 0)
+		text = NULL;
+	json_object_put(doc);
+	return text;
+}
+
 static int inject(struct hook *h, struct plan *p, struct err *e)
 {
 	static struct attach a[ATTACH_MAX];
-	struct json_object *net = network(h);
-	char *text = NULL;
+	struct told told = { .network = text_of(network(h)) };
+	bool whole = told.network;
 	struct world w;
 	int rc;
 
-	for (unsigned i = 0; i < h->n; i++)
+	for (unsigned i = 0; i < h->n; i++) {
 		a[i] = h->list[i].attach;
-	if (asprintf(&text, "%s\n", json_object_to_json_string_ext(net, JSON_C_TO_STRING_PRETTY |
-						JSON_C_TO_STRING_NOSLASHESCAPE)) < 0)
-		text = NULL;
-	rc = text ? plan_inject(p, a, h->n, &h->config.container, text, e) :
+		told.userspace[i] = text_of(result_userspace(&a[i], h->list[i].result));
+		whole &= told.userspace[i] != NULL;
+	}
+	rc = whole ? plan_inject(p, a, h->n, &h->config.container, &told, e) :
 	     err_set(e, -ENOMEM, "out of memory");
 	world_init(&w);
 	w.pid = (pid_t)h->state.pid;
@@ -268,8 +283,9 @@ static int inject(struct hook *h, struct plan *p, struct err *e)
 		rc = apply_inject(p, &w, e);
 	w.proc = -1;		/* ours to close */
 	world_free(&w);
-	json_object_put(net);
-	free(text);
+	free((char *)(uintptr_t)told.network);
+	for (unsigned i = 0; i < h->n; i++)
+		free((char *)(uintptr_t)told.userspace[i]);
 	return rc;
 }
 

@@ -214,6 +214,7 @@ static int judge_memory(const struct netconf *c, const struct node *node, struct
 
 static int judge_backend(const struct netconf *c, const struct node *node, struct err *e)
 {
+	static const char *const switch_only[] = { "spoofcheck", "isolated" };
 	const char *name = netconf_backends[c->backend];
 
 	if (!(node->backends & 1u << c->backend))
@@ -223,6 +224,11 @@ static int judge_backend(const struct netconf *c, const struct node *node, struc
 		return err_set(e, -EINVAL, "ovs.bridge: is missing");
 	if (c->backend == BACKEND_SOCKET && !c->socket[0])
 		return err_set(e, -EINVAL, "socket.path: is missing");
+	for (unsigned i = 0; i < ARRAY_SIZE(switch_only) && c->backend != BACKEND_SWITCH; i++)
+		if (json_object_get_boolean(js_at(c->doc, switch_only[i])))
+			return err_set(e, -EOPNOTSUPP, "%s: true is not ours to grant with backend "
+				       "\"%s\": its own switch has rules for that", switch_only[i],
+				       name);
 	if (strcmp(c->control, node->control) && !node_socket_ok(node, c->control))
 		return err_set(e, -EINVAL, "switch.control: %s: is in none of this node's "
 			       "socketDirs (%s)", c->control, NODE_FILE);
@@ -238,9 +244,6 @@ static int judge(const struct netconf *c, const struct node *node, struct err *e
 
 	if (!c->name[0])
 		return err_set(e, -EINVAL, "name: is missing");
-	if (c->netdev)
-		return err_set(e, -EOPNOTSUPP, "netdev: true is not supported: the device is the "
-			       "pod's alone, the kernel has none");
 	if (!power_of_two(c->queue_size))
 		return err_set(e, -EINVAL, "queueSize: is %u, must be a power of two from 64 to "
 			       "32768", c->queue_size);

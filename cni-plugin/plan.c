@@ -13,7 +13,8 @@
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
 #define SYS (sizeof("/sys/") - 1)	/* a path without it is the one in the stage */
-#define STAGE_OPTIONS "mode=755,size=32m"
+#define STAGE_OPTIONS "mode=755,size=32m,nr_inodes=8k"	/* a pod may write some of it */
+#define MEMORY_FILES 4096		/* beside one for each page */
 
 /* Room for a socket, a lock file and little else: what a pod writes there is the host's memory. */
 #define SERVER_OPTIONS "mode=1777,size=64k,nr_inodes=16"
@@ -131,9 +132,10 @@ static int fill(const struct attach *a, const char *key, const char *from, char 
 			       size - 1) : 0;
 }
 
+/* Fit for a device, whose directory is beside that of SYSFS_PLUGS. */
 static bool word_ok(const char *name)
 {
-	return js_name_ok(name, 31);
+	return js_name_ok(name, 31) && strcmp(name, strrchr(SYSFS_PLUGS, '/') + 1);
 }
 
 static bool id_taken(const struct settled *others, unsigned n, const char *id)
@@ -274,14 +276,16 @@ static void memory_steps(struct plan *p, const struct attach *a)
 	s = step_add(p, c->memory == MEMORY_TMPFS ? OP_TMPFS : OP_HUGETLBFS);
 	arg(p, s, "%s", a->memory_dir);
 	if (c->memory == MEMORY_TMPFS) {
-		arg(p, s, "mode=1777,size=%llu", (unsigned long long)c->size);
+		arg(p, s, "mode=1777,size=%llu,nr_inodes=%u", (unsigned long long)c->size,
+		    MEMORY_FILES);
 		return;
 	}
 	if (c->reserve)
 		snprintf(reserve, sizeof(reserve), ",min_size=%llu",
 			 (unsigned long long)c->reserve);
-	arg(p, s, "mode=1777,pagesize=%llu,size=%llu%s", (unsigned long long)c->page,
-	    (unsigned long long)c->size, reserve);
+	arg(p, s, "mode=1777,pagesize=%llu,size=%llu%s,nr_inodes=%llu", (unsigned long long)c->page,
+	    (unsigned long long)c->size, reserve,
+	    MEMORY_FILES + (unsigned long long)(c->size / c->page));
 	arg(p, s, "%s", c->has_memory ? "need" : "may");
 }
 
@@ -338,6 +342,17 @@ static void ovs_steps(struct plan *p, const struct attach *a)
 		arg(p, s, "mtu=%u", c->mtu);
 }
 
+static void netdev_step(struct plan *p, const struct attach *a)
+{
+	struct step *s = step_add(p, OP_NETDEV);
+
+	arg(p, s, "%s", a->request->netns);
+	arg(p, s, "%s", a->conf->prev ? a->id : a->request->ifname);
+	arg(p, s, "pp%.13s", a->digest);
+	arg(p, s, "podpci %s", a->digest);
+	arg(p, s, "%u", a->conf->mtu);
+}
+
 int plan_attach(struct plan *p, const struct attach *a, struct err *e)
 {
 	const struct netconf *c = a->conf;
@@ -348,6 +363,8 @@ int plan_attach(struct plan *p, const struct attach *a, struct err *e)
 	step(p, OP_CLAIM, a->dir, NULL);
 	if (c->ipam)
 		step(p, OP_IPAM, c->ipam_type, NULL);
+	if (c->netdev)
+		netdev_step(p, a);
 	memory_steps(p, a);
 	if (c->backend != BACKEND_SOCKET)
 		step(p, OP_DIR, a->socket_dir, "0711", NULL);
@@ -372,15 +389,17 @@ static const char *const modes[] = { "modern", "transitional", "legacy" };
 static void render_line(struct plan *p, struct step *s, const struct attach *a)
 {
 	const struct netconf *c = a->conf;
+	/* The port drops what comes from another address: the driver is told when it asks. */
+	bool fixed = c->backend == BACKEND_SWITCH && c->spoofcheck;
 	char mac[18], mtu[16] = "";
 
 	js_mac_format(a->mac, mac);
 	if (c->mtu)
 		snprintf(mtu, sizeof(mtu), ",mtu=%u", c->mtu);
-	arg(p, s, "socket=%s/%s/vhost.sock%s,id=%s,bdf=%s,mac=%s,queues=%u,queue-size=%u,mode=%s,"
+	arg(p, s, "socket=%s/%s/vhost.sock%s,id=%s,bdf=%s,mac=%s%s,queues=%u,queue-size=%u,mode=%s,"
 	    "packed=%s,mrg=%s%s", POD_DEVICES, a->id, a->server ? ",server" : "", a->id,
-	    a->bdf, mac, c->queues, c->queue_size, modes[c->mode], c->packed ? "on" : "off",
-	    c->mrg ? "on" : "off", mtu);
+	    a->bdf, mac, fixed ? ",mac-fixed=on" : "", c->queues, c->queue_size, modes[c->mode],
+	    c->packed ? "on" : "off", c->mrg ? "on" : "off", mtu);
 }
 
 /* What of the host an attachment shows: its socket's directory, or the one socket. */
@@ -410,18 +429,43 @@ static void bind_step(struct plan *p, const struct attach *a, unsigned index)
 	arg(p, s, "%s", a->server ? "rw" : "ro");
 }
 
-static void show_steps(struct plan *p)
+static void file_steps(struct plan *p, const struct attach *a, unsigned n, const struct told *t)
+{
+	struct step *s = step_add(p, OP_FILE);
+
+	arg(p, s, "%s", &POD_NETWORK[SYS]);
+	s->arg[s->n++] = t->network;
+	for (unsigned i = 0; i < n; i++) {
+		if (!t->userspace[i])
+			continue;
+		s = step_add(p, OP_FILE);
+		arg(p, s, "dev/configData-%.12s-%s.json", a[i].request->container,
+		    a[i].request->ifname);
+		s->arg[s->n++] = t->userspace[i];
+	}
+}
+
+static void show_steps(struct plan *p, const struct container *c)
 {
 	const struct sysfs_mount *m;
+	const char *dir;
 
+	for (unsigned i = 0; (dir = sysfs_plug(i)); i++) {
+		struct step *s = step_add(p, OP_PLUGS);
+
+		arg(p, s, "%s", dir);
+		arg(p, s, "dev/%s/%s", strrchr(SYSFS_PLUGS, '/') + 1, dir);
+	}
 	step(p, OP_SHOW, "dev", POD_DEVICES, "make", NULL);
+	if (c->mapped_dir[0])
+		step(p, OP_SHOW, "dev", c->mapped_dir, "make", NULL);
 	for (unsigned i = 0; (m = sysfs_mount(i)); i++)
 		step(p, OP_SHOW, m->source, m->target, m->merge ? "merge" :
 		     m->optional ? "maybe" : "over", NULL);
 }
 
 int plan_inject(struct plan *p, const struct attach *a, unsigned n, const struct container *c,
-		const char *network, struct err *e)
+		const struct told *t, struct err *e)
 {
 	const struct attach *memory = NULL;
 	struct step *s;
@@ -438,11 +482,10 @@ int plan_inject(struct plan *p, const struct attach *a, unsigned n, const struct
 	}
 	step(p, OP_STAGE, STAGE_OPTIONS, NULL);
 	s = step_add(p, OP_RENDER);
+	arg(p, s, "%u", c->uid);
 	for (unsigned i = 0; i < n; i++)
 		render_line(p, s, &a[i]);
-	s = step_add(p, OP_FILE);
-	arg(p, s, "%s", &POD_NETWORK[SYS]);
-	s->arg[s->n++] = network;
+	file_steps(p, a, n, t);
 	step(p, OP_HOLD, a->node->library, NULL);
 	for (unsigned i = 0; i < n; i++)
 		hold_steps(p, &a[i]);
@@ -463,7 +506,7 @@ int plan_inject(struct plan *p, const struct attach *a, unsigned n, const struct
 	}
 	step(p, OP_PRELOAD, POD_LIBRARY, "etc/ld.so.preload", POD_PRELOAD,
 	     c->preloaded ? "may" : "must", NULL);
-	show_steps(p);
+	show_steps(p, c);
 	step(p, OP_LEAVE, NULL);
 	return done(p, e);
 }
@@ -471,11 +514,13 @@ int plan_inject(struct plan *p, const struct attach *a, unsigned n, const struct
 /* ---- printing ------------------------------------------------------------------------------ */
 
 static const char *const op_names[OPS] = {
-	[OP_CLAIM] = "claim", [OP_IPAM] = "ipam", [OP_DIR] = "dir", [OP_TMPFS] = "tmpfs",
+	[OP_CLAIM] = "claim", [OP_IPAM] = "ipam", [OP_NETDEV] = "netdev",
+	[OP_DIR] = "dir", [OP_TMPFS] = "tmpfs",
 	[OP_HUGETLBFS] = "hugetlbfs", [OP_SWITCH] = "switch", [OP_OVS] = "ovs",
 	[OP_SOCKET] = "socket", [OP_DEVINFO] = "devinfo", [OP_COMMIT] = "commit",
 	[OP_GRANT] = "grant", [OP_STAGE] = "stage", [OP_RENDER] = "render", [OP_FILE] = "file",
-	[OP_HOLD] = "hold", [OP_ENTER] = "enter", [OP_BIND] = "bind", [OP_SHOW] = "show",
+	[OP_HOLD] = "hold", [OP_ENTER] = "enter", [OP_BIND] = "bind", [OP_PLUGS] = "plugs",
+	[OP_SHOW] = "show",
 	[OP_MEMORY] = "memory", [OP_PRELOAD] = "preload",
 	[OP_LEAVE] = "leave",
 };

@@ -21,7 +21,7 @@
 #include "cni-plugin/request.h"
 
 #define PLAN_STEPS_MAX  256
-#define PLAN_ARGS_MAX   32
+#define PLAN_ARGS_MAX   (ATTACH_MAX + 1)
 #define PLAN_TEXT_MAX   (64u << 10)
 #define SLOT_FIRST      4		/* 0000:00:04.0, as everywhere in podpci */
 #define ATTACH_MAX      32		/* devices of one container */
@@ -79,6 +79,7 @@ enum op {
 	/* on the host, for one attachment */
 	OP_CLAIM,	/* DIR: the record, and a directory of its own */
 	OP_IPAM,	/* TYPE: addresses from another plugin */
+	OP_NETDEV,	/* NETNS NAME FRESH ALIAS MTU: an interface that shows addresses */
 	OP_DIR,		/* PATH MODE */
 	OP_TMPFS,	/* PATH OPTIONS */
 	OP_HUGETLBFS,	/* PATH OPTIONS need|may */
@@ -90,11 +91,12 @@ enum op {
 	/* in a container that was created and not started */
 	OP_GRANT,	/* PATH UID: its sockets, present and future, for that user */
 	OP_STAGE,	/* OPTIONS: a tmpfs to build in */
-	OP_RENDER,	/* LINE...: the bus, from lines of a configuration */
+	OP_RENDER,	/* OWNER LINE...: the bus, from lines of a configuration */
 	OP_FILE,	/* TREE TEXT */
 	OP_HOLD,	/* PATH: a file or directory of the host, opened before moving in */
 	OP_ENTER,	/* into the container's mount namespace, the stage too */
 	OP_BIND,	/* INDEX TREE dir|file ro|rw|rx: the INDEXth held, into the stage */
+	OP_PLUGS,	/* TREE PLACE: to be written there, both in the stage */
 	OP_SHOW,	/* TREE TARGET over|merge|make|maybe: covers it, keeps its other entries,
 			   makes it if it is not there, or does it only if both are there */
 	OP_MEMORY,	/* INDEX TARGET KIND: the INDEXth held, if it is what it should be */
@@ -122,12 +124,19 @@ struct container {
 	uint32_t uid;			/* of its first process, as the host sees it */
 	bool     preloaded;		/* its environment names the library already */
 	bool     has_memory;		/* it brings a hugetlbfs */
+	char     mapped_dir[200];	/* where it wants POD_DEVICES too; "": nowhere */
+};
+
+/* The texts of files that tell it of its devices. */
+struct told {
+	const char *network;		/* POD_NETWORK */
+	const char *userspace[ATTACH_MAX];	/* as userspace-cni has it, of each; may be NULL */
 };
 
 int  plan_attach(struct plan *p, const struct attach *a, struct err *e);
-/* `network` is the text of POD_NETWORK. */
+/* Keeps the texts' pointers. */
 int  plan_inject(struct plan *p, const struct attach *a, unsigned n, const struct container *c,
-		 const char *network, struct err *e);
+		 const struct told *t, struct err *e);
 void plan_print(const struct plan *p, FILE *to);
 const char *plan_op_name(enum op op);
 

@@ -6,7 +6,7 @@
 #include "sim/app/sim.h"
 #include "sim/app/sysfs.h"
 
-int render_bus(const char *const *lines, unsigned n, int dirfd, struct err *e)
+int render_bus(const char *const *lines, unsigned n, uid_t owner, int dirfd, struct err *e)
 {
 	struct ioapi_bus *bus = NULL;
 	struct config c;
@@ -20,7 +20,7 @@ int render_bus(const char *const *lines, unsigned n, int dirfd, struct err *e)
 	if (!rc)
 		rc = sim_new(&bus, &c, e);
 	if (!rc)
-		rc = sysfs_render(bus, &c, dirfd, e);
+		rc = sysfs_render(bus, &c, dirfd, owner, e);
 	ioapi_bus_close(bus);
 	return rc;
 }

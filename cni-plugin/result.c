@@ -77,10 +77,8 @@ void result_print_error(FILE *to, const char *version, int code, const char *msg
 
 /* ---- what others gave ---------------------------------------------------------------------- */
 
-/* "10.1.2.3/24": 4, "fd00::1/64": 6, else 0. */
-static int cidr_version(const char *text)
+int result_cidr(const char *text, uint8_t address[16], unsigned *out)
 {
-	uint8_t address[16];
 	char ip[64];
 	size_t len = text ? strcspn(text, "/") : 0;
 	unsigned long bits;
@@ -92,11 +90,20 @@ static int cidr_version(const char *text)
 	memcpy(ip, text, len);
 	ip[len] = '\0';
 	bits = strtoul(text + len + 1, &end, 10);
-	if (*end)
+	if (*end || bits > 128)
 		return 0;
+	*out = (unsigned)bits;
 	if (inet_pton(AF_INET, ip, address) == 1)
 		return bits <= 32 ? 4 : 0;
-	return inet_pton(AF_INET6, ip, address) == 1 && bits <= 128 ? 6 : 0;
+	return inet_pton(AF_INET6, ip, address) == 1 ? 6 : 0;
+}
+
+static int cidr_version(const char *text)
+{
+	uint8_t address[16];
+	unsigned bits;
+
+	return result_cidr(text, address, &bits);
 }
 
 static int judge_ips(struct json_object *from, struct err *e)
@@ -280,8 +287,7 @@ struct json_object *result_make(const struct attach *a, struct json_object *ipam
 
 /* ---- what the pod is told ------------------------------------------------------------------ */
 
-/* Of a result, the part that is about this device. */
-static struct json_object *own_ips(const struct attach *a, struct json_object *result)
+struct json_object *result_own_ips(const struct attach *a, struct json_object *result)
 {
 	const char *name = a->conf->prev ? a->id : a->request->ifname;
 	struct json_object *list = js_at(result, "interfaces"), *ips = js_at(result, "ips");
@@ -326,11 +332,38 @@ struct json_object *result_network(const struct attach *a, struct json_object *r
 		json_object_object_add(o, "mtu", json_object_new_int((int)a->conf->mtu));
 	if (a->conf->vlan)
 		json_object_object_add(o, "vlan", json_object_new_int((int)a->conf->vlan));
-	json_object_object_add(o, "ips", own_ips(a, result));
+	json_object_object_add(o, "ips", result_own_ips(a, result));
 	json_object_object_add(o, "routes", js_at(result, "routes") && !a->conf->prev ?
 			       copy(js_at(result, "routes")) : json_object_new_array());
 	if (js_at(result, "dns"))
 		json_object_object_add(o, "dns", copy(js_at(result, "dns")));
+	return o;
+}
+
+struct json_object *result_userspace(const struct attach *a, struct json_object *result)
+{
+	struct json_object *o = json_object_new_object(), *config = json_object_new_object();
+	struct json_object *vhost = json_object_new_object(), *ips = json_object_new_object();
+	struct json_object *all = result_network(a, result);
+	static const char *const keys[] = { "ips", "routes", "dns" };
+	char socket[sizeof(a->id) + 16];
+
+	snprintf(socket, sizeof(socket), "%s/vhost.sock", a->id);
+	add_text(vhost, "mode", a->server ? "server" : "client");
+	add_text(vhost, "socketfile", socket);
+	add_text(config, "iftype", "vhostuser");
+	add_text(config, "netType", "interface");
+	json_object_object_add(config, "vhost", vhost);
+	add_text(ips, "cniVersion", netconf_versions[a->conf->version]);
+	for (unsigned i = 0; i < ARRAY_SIZE(keys); i++)
+		if (js_at(all, keys[i]))
+			json_object_object_add(ips, keys[i], json_object_get(js_at(all, keys[i])));
+	add_text(o, "containerId", a->request->container);
+	add_text(o, "ifName", a->request->ifname);
+	add_text(o, "name", a->conf->name);
+	json_object_object_add(o, "config", config);
+	json_object_object_add(o, "ipResult", ips);
+	json_object_put(all);
 	return o;
 }
 

@@ -42,7 +42,14 @@ int  result_judge_prev(const struct netconf *c, struct err *e);
 int  result_devinfo_write(const struct attach *a, const char *path, struct err *e);
 int  result_devinfo_remove(const struct attach *a, const char *path, struct err *e);
 
+/* "10.1.2.3/24": 4, "fd00::1/64": 6, else 0; the address in network order. */
+int  result_cidr(const char *text, uint8_t address[16], unsigned *bits);
+/* Of a result, the addresses of this device; the caller's. */
+struct json_object *result_own_ips(const struct attach *a, struct json_object *result);
+
 /* The pod's own description of one device: addresses, routes, DNS. The caller's. */
 struct json_object *result_network(const struct attach *a, struct json_object *result);
+/* The same as programs written for userspace-cni read it; the socket is below POD_DEVICES. */
+struct json_object *result_userspace(const struct attach *a, struct json_object *result);
 
 #endif

@@ -296,6 +296,7 @@ static int check(const struct recorded *rec, int dir, struct run *r, struct err 
 	world_init(&w);
 	w.a = &a;
 	w.dir = dir;
+	w.record = rec->doc;
 	rc = p ? plan_attach(p, &a, e) : err_set(e, -ENOMEM, "out of memory");
 	if (!rc)
 		rc = apply_check(p, &w, e);
@@ -327,6 +328,12 @@ static int check_prev(const struct recorded *rec, const struct run *r, struct er
 	return err_set(e, -ESTALE, "prevResult: there is no interface %s", want);
 }
 
+/* What is missing or another, not what could not be looked at. */
+static bool is_broken(int rc)
+{
+	return rc == -ENOENT || rc == -ENODEV || rc == -ESTALE || rc == -EADDRNOTAVAIL;
+}
+
 int run_check(struct run *r, struct err *e)
 {
 	struct json_object *doc = NULL;
@@ -350,6 +357,8 @@ int run_check(struct run *r, struct err *e)
 		rc = check_prev(rec, r, e);
 	if (!rc)
 		rc = check(rec, at.dir, r, e);
+	if (is_broken(rc) && !r->code)
+		r->code = CNI_BROKEN;
 	record_free(rec);
 	free(rec);
 	place_close(&at);

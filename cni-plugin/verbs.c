@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "cni-plugin/js.h"
+#include "cni-plugin/netns.h"
 #include "cni-plugin/peer.h"
 #include "cni-plugin/result.h"
 #include "cni-plugin/verbs.h"
@@ -24,43 +25,10 @@
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
-#define NSFS 0x6e736673
 #define VALID_MAX 65536
 #define STATUS_TIMEOUT_MS 1500
 
 /* ---- ADD ----------------------------------------------------------------------------------- */
-
-/*
- * Whether an interface of that name is in there. The namespace is opened once and what it is is
- * judged by the descriptor; this process has one thread, which comes back before anything else.
- */
-static int netns_has(const char *path, const char *ifname, bool *has, struct err *e)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY), own, sk;
-	struct ifreq q = { .ifr_ifindex = 0 };
-	struct statfs st;
-
-	if (fd < 0)
-		return err_set(e, -EBADR, "CNI_NETNS: %s", strerror(errno));
-	own = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
-	if (fstatfs(fd, &st) || st.f_type != NSFS || own < 0 || setns(fd, CLONE_NEWNET)) {
-		close(fd);
-		if (own >= 0)
-			close(own);
-		return err_set(e, -EBADR, "CNI_NETNS: is no network namespace that can be "
-			       "entered");
-	}
-	sk = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	if (setns(own, CLONE_NEWNET))
-		abort();	/* nothing of the host's is done from in there */
-	close(own);
-	close(fd);
-	memcpy(q.ifr_name, ifname, strlen(ifname) + 1);
-	*has = sk >= 0 && !ioctl(sk, SIOCGIFINDEX, &q);
-	if (sk >= 0)
-		close(sk);
-	return 0;
-}
 
 static int judge_ids(const struct call *c, struct err *e)
 {

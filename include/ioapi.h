@@ -53,12 +53,30 @@ struct ioapi_region {
 	uint32_t flags;			/* IOAPI_F_* */
 };
 
+/*
+ * The driver of the host that a function is said to hang on, and so the door its own drivers are
+ * to come through. IOAPI_DOOR_SYSFS: none, they use the files of its directory (which the others
+ * have too).
+ */
+enum ioapi_door {
+	IOAPI_DOOR_VFIO, IOAPI_DOOR_UIO, IOAPI_DOOR_IGB_UIO, IOAPI_DOOR_SYSFS, IOAPI_DOORS,
+};
+
+#define IOAPI_NUMBER_MAX 64
+
 struct ioapi_ident {
 	char     bdf[16];		/* "DDDD:BB:DD.F" */
 	char     id[32];		/* the name in the configuration, "net0" */
 	uint16_t vendor, device, subsys_vendor, subsys_device;
 	uint32_t class;			/* 24 bits */
 	uint8_t  revision;
+	enum ioapi_door door;
+	/*
+	 * For names: its number among the functions, from 1 to IOAPI_NUMBER_MAX, first in BDF
+	 * order; and among those on a UIO driver, from 0. A number that was given is given again
+	 * only when all others have been.
+	 */
+	unsigned number, uio;
 };
 
 /* ---- bus ----------------------------------------------------------------------------------- */
@@ -84,15 +102,6 @@ struct ioapi_func *ioapi_bus_find(struct ioapi_bus *bus, const char *bdf);
  */
 int ioapi_bus_flag(const struct ioapi_bus *bus, const char *name);
 
-/*
- * The driver of the host that a function is said to hang on, and so the door its own drivers are
- * to come through; constant. IOAPI_DOOR_SYSFS: none, they use the files of its directory (which
- * the others have too).
- */
-enum ioapi_door { IOAPI_DOOR_VFIO, IOAPI_DOOR_UIO, IOAPI_DOOR_IGB_UIO, IOAPI_DOOR_SYSFS };
-
-enum ioapi_door ioapi_bus_door(const struct ioapi_bus *bus, const char *bdf);
-
 /* The process ends and leaves the bus as it is: what it has in the file system goes. */
 void ioapi_bus_exit(struct ioapi_bus *bus);
 
@@ -107,7 +116,7 @@ void ioapi_bus_orphan(struct ioapi_bus *bus);
 
 /*
  * Plugs a device in, described as for `podpci run --net`; *f is the function. It is on the bus
- * when this returns.
+ * when this returns, and in sysfs as far as the process may write there.
  */
 int ioapi_bus_add(struct ioapi_bus *bus, const char *net, struct ioapi_func **f, struct err *e);
 
@@ -118,6 +127,12 @@ int ioapi_bus_add(struct ioapi_bus *bus, const char *net, struct ioapi_func **f,
  * another; the pointer stays valid as long as the bus, and each call on it fails with -ENODEV.
  */
 int ioapi_bus_del(struct ioapi_func *f, bool force, struct err *e);
+
+/*
+ * Looks at what processes on the same bus (those that see the same sysfs) plugged in and out
+ * meanwhile, and follows. Takes memory.
+ */
+void ioapi_bus_scan(struct ioapi_bus *bus);
 
 /*
  * Tells a door of both, on the thread that did it, with no lock held. `came` false: it was taken

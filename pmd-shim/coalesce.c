@@ -100,12 +100,13 @@ static void range_add(uintptr_t start, uintptr_t end, struct file *file)
 static struct origin {
 	dev_t     dev;
 	uint64_t  ino, off, len;
-	uintptr_t addr;
+	uintptr_t addr, frame;		/* where it is, and where it was mapped first */
 } *origins;				/* COALESCE_ORIGINS_MAX of them, mapped when needed */
 static unsigned n_origins;
+static unsigned n_moved;		/* of them: frame is not addr */
 
 /* One that is not remembered is only not found by others. */
-static void origin_add(const struct stat *st, uint64_t off, uint64_t len, uintptr_t addr)
+static void origin_add(const struct origin *o)
 {
 	if (!origins) {
 		void *p = real.mmap(NULL, COALESCE_ORIGINS_MAX * sizeof(*origins),
@@ -115,19 +116,59 @@ static void origin_add(const struct stat *st, uint64_t off, uint64_t len, uintpt
 			return;
 		origins = p;
 	}
-	if (n_origins < COALESCE_ORIGINS_MAX)
-		origins[n_origins++] = (struct origin){ st->st_dev, st->st_ino, off, len, addr };
+	if (n_origins == COALESCE_ORIGINS_MAX)
+		return;
+	origins[n_origins++] = *o;
+	if (o->frame != o->addr)
+		__atomic_store_n(&n_moved, n_moved + 1, __ATOMIC_RELAXED);
 }
 
 /* What is cut is forgotten as a whole: drivers unmap what they mapped. */
 static void origins_cut(uintptr_t start, uintptr_t end)
 {
 	for (unsigned i = 0; i < n_origins;) {
-		if (origins[i].addr < end && start < origins[i].addr + origins[i].len)
-			origins[i] = origins[--n_origins];
-		else
+		if (origins[i].addr >= end || start >= origins[i].addr + origins[i].len) {
 			i++;
+			continue;
+		}
+		if (origins[i].frame != origins[i].addr)
+			__atomic_store_n(&n_moved, n_moved - 1, __ATOMIC_RELAXED);
+		origins[i] = origins[--n_origins];
 	}
+}
+
+/* The origin at va, or NULL and where the next begins. Most often it is the one after the last. */
+static const struct origin *origin_at(uint64_t va, uint64_t *next)
+{
+	static unsigned last;
+
+	for (unsigned i = 0; i < n_origins; i++) {
+		const struct origin *o = &origins[(last + i) % n_origins];
+
+		if (va - o->addr < o->len) {
+			last = (unsigned)(o - origins);
+			return o;
+		}
+		if (o->addr > va && o->addr < *next)
+			*next = o->addr;
+	}
+	return NULL;
+}
+
+uint64_t coalesce_frame(uint64_t va, uint64_t *run)
+{
+	const struct origin *o;
+	uint64_t frame = va, next = UINT64_MAX;
+
+	*run = UINT64_MAX - va;
+	if (!__atomic_load_n(&n_moved, __ATOMIC_RELAXED) || lock_take(&changes))
+		return va;
+	o = origin_at(va, &next);
+	if (o)
+		frame = o->frame + (va - o->addr);
+	*run = o ? o->addr + o->len - va : next - va;
+	lock_drop(&changes);
+	return frame;
 }
 
 static const struct origin *origin_find(dev_t dev, uint64_t ino, uint64_t off, uint64_t len)
@@ -335,7 +376,10 @@ void coalesce_leave(const void *addr, size_t len)
 /* ---- originals ----------------------------------------------------------------------------- */
 
 /* Files this process mapped at no fixed address: it may have touched their pages itself. */
-static uint64_t *noted;			/* open addressing, 0: free */
+static struct noted {
+	uint64_t  key;			/* 0: free */
+	uintptr_t start;		/* of the file, where it was mapped last */
+} *noted;				/* open addressing */
 static unsigned n_noted;
 
 static uint64_t key_of(const struct stat *st)
@@ -343,20 +387,27 @@ static uint64_t key_of(const struct stat *st)
 	return (uint64_t)st->st_ino ^ (uint64_t)st->st_dev << 44 ^ UINT64_C(1) << 63;
 }
 
-static uint64_t *slot_of(uint64_t key)
+static struct noted *slot_of(uint64_t key)
 {
 	uint64_t i = key * UINT64_C(0x9e3779b97f4a7c15) >> 48;
 
 	_Static_assert(COALESCE_NOTED_MAX == 65536, "16 bits of hash");
-	while (noted[i] && noted[i] != key)
+	while (noted[i].key && noted[i].key != key)
 		i = (i + 1) % COALESCE_NOTED_MAX;
 	return &noted[i];
 }
 
-/* Lock held. */
-static void note(const struct stat *st)
+static const struct noted *noted_of(const struct stat *st)
 {
-	uint64_t *slot;
+	const struct noted *n = noted ? slot_of(key_of(st)) : NULL;
+
+	return n && n->key ? n : NULL;
+}
+
+/* Lock held. */
+static void note(const struct stat *st, uintptr_t start)
+{
+	struct noted *slot;
 
 	if (!noted) {
 		void *p = real.mmap(NULL, COALESCE_NOTED_MAX * sizeof(*noted),
@@ -367,10 +418,10 @@ static void note(const struct stat *st)
 		noted = p;
 	}
 	slot = slot_of(key_of(st));
-	if (*slot || n_noted == COALESCE_NOTED_MAX / 2)
+	if (!slot->key && n_noted == COALESCE_NOTED_MAX / 2)
 		return;
-	*slot = key_of(st);
-	n_noted++;
+	n_noted += !slot->key;
+	*slot = (struct noted){ key_of(st), start };
 }
 
 static bool is_zero(int fd, off_t off, size_t len)
@@ -391,7 +442,7 @@ static bool is_empty(int fd, const struct stat *st, off_t off, size_t len)
 {
 	if (!st->st_blocks)
 		return true;
-	if (!noted || !*slot_of(key_of(st)) || !is_zero(fd, off, len))
+	if (!noted_of(st) || !is_zero(fd, off, len))
 		return false;
 	return sys_call(SYS_fallocate, fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, off,
 			(off_t)len) == 0;
@@ -423,36 +474,37 @@ static void tell_fallback(int rc)
 		 "regions than it takes", strerror(-rc));
 }
 
-/* Lock held. */
+/* Lock held. Maps the file at its place for addr, and makes it as long as that takes. */
+static int map_file(struct file *f, uintptr_t addr, size_t len, int prot, int flags)
+{
+	uint64_t off = addr - f->base, end = off + len;
+	long rc = end > f->size ? sys_call(SYS_ftruncate, f->fd, (off_t)end) : 0;
+
+	if (rc < 0)
+		return (int)rc;
+	f->size = end > f->size ? end : f->size;
+	return real.mmap((void *)addr, len, prot, flags, f->fd, (off_t)off) == MAP_FAILED ?
+	       -errno : 0;
+}
+
+/* Lock held. A file that was made for this and not mapped is given up again. */
 static long map_here(uintptr_t addr, size_t len, int prot, int flags, int fd, uint64_t page)
 {
 	struct file *f;
-	uint64_t off, end;
-	long rc = 0;
-	void *at;
+	int rc;
 
-	range_cut(addr, addr + len, true);
+	if (!(flags & MAP_FIXED_NOREPLACE))	/* which is refused where there is something */
+		range_cut(addr, addr + len, true);
 	f = n_ranges + 2 > COALESCE_RANGES_MAX ? NULL : file_for(addr, len, page, fd);
-	if (!f) {
-		tell_fallback(-ENOMEM);
-		return COALESCE_NOT_OURS;
+	rc = f ? map_file(f, addr, len, prot, flags) : -ENOMEM;
+	if (!rc) {
+		range_add(addr, addr + len, f);
+		return (long)addr;
 	}
-	off = addr - f->base;
-	end = off + len;
-	if (end > f->size)
-		rc = sys_call(SYS_ftruncate, f->fd, (off_t)end);
-	if (rc < 0) {
-		tell_fallback((int)rc);
-		return COALESCE_NOT_OURS;
-	}
-	f->size = end > f->size ? end : f->size;
-	at = real.mmap((void *)addr, len, prot, flags, f->fd, (off_t)off);
-	if (at == MAP_FAILED) {
-		tell_fallback(-errno);
-		return COALESCE_NOT_OURS;
-	}
-	range_add(addr, addr + len, f);
-	return (long)at;
+	if (rc != -EEXIST)
+		tell_fallback(rc);
+	drop_unused_files();
+	return COALESCE_NOT_OURS;
 }
 
 /* The original's place is taken by memory of another process: that is what it means, then. */
@@ -464,17 +516,31 @@ static long map_anothers(void *addr, size_t len, int prot, int flags, const stru
 	void *p;
 
 	if (fd < 0)
-		return COALESCE_NOT_OURS;
+		return fd == -ENOENT ? COALESCE_NOT_OURS : fd;
 	p = real.mmap(addr, len, prot, flags, fd, (off_t)at);
 	sys_call(SYS_close, fd);
 	return p == MAP_FAILED ? -errno : (long)p;
 }
 
+/* Lock held. Wherever the kernel puts it. */
+static long map_anywhere(void *addr, size_t len, int prot, int flags, int fd, off_t off,
+			 const struct stat *st)
+{
+	void *at = real.mmap(addr, len, prot, flags, fd, off);
+
+	if (at == MAP_FAILED)
+		return -errno;
+	note(st, (uintptr_t)at - (uintptr_t)off);
+	return (long)at;
+}
+
 long coalesce_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t off)
 {
 	uint64_t page = wanted(flags, fd);
-	long at = COALESCE_NOT_OURS;
+	const struct noted *n;
+	struct origin o;
 	struct stat st;
+	long at;
 
 	if (!page || !len || sys_call(SYS_fstat, fd, &st) < 0)
 		return COALESCE_NOT_OURS;
@@ -482,12 +548,17 @@ long coalesce_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t of
 	at = map_anothers(addr, len, prot, flags, &st, (uint64_t)off);
 	if (at != COALESCE_NOT_OURS || lock_take(&changes))
 		return at;
-	if (!(flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)))
-		note(&st);
-	else if (!(((uintptr_t)addr | len | (uint64_t)off) % page) && is_empty(fd, &st, off, len))
+	if (!(flags & (MAP_FIXED | MAP_FIXED_NOREPLACE))) {
+		at = map_anywhere(addr, len, prot, flags, fd, off, &st);
+	} else if (!(((uintptr_t)addr | len | (uint64_t)off) % page) &&
+		   is_empty(fd, &st, off, len)) {
+		n = noted_of(&st);
+		o = (struct origin){ st.st_dev, st.st_ino, (uint64_t)off, len, (uintptr_t)addr,
+				     n ? n->start + (uintptr_t)off : (uintptr_t)addr };
 		at = map_here((uintptr_t)addr, len, prot, flags, fd, page);
-	if (at != COALESCE_NOT_OURS)
-		origin_add(&st, (uint64_t)off, len, (uintptr_t)addr);
+		if (at != COALESCE_NOT_OURS)
+			origin_add(&o);
+	}
 	lock_drop(&changes);
 	return at;
 }
@@ -501,7 +572,7 @@ void coalesce_fork_end(bool child)
 {
 	if (child) {
 		__atomic_store_n(&n_ranges, 0, __ATOMIC_RELAXED);
-		n_origins = 0;
+		n_origins = n_moved = 0;
 		drop_unused_files();
 	}
 	lock_drop(&changes);

@@ -57,6 +57,13 @@ uint64_t coalesce_find(uint64_t va, uint64_t len, int *fd, uint64_t *off);
  */
 int coalesce_origin(dev_t dev, uint64_t ino, uint64_t off, uint64_t len, int *fd, uint64_t *at);
 
+/*
+ * The address at which the page at va was first mapped, by which the process knows it in
+ * pagemap.h: va itself unless the page was moved since, as DPDK's legacy memory is. *run: how
+ * many bytes on are as far from it.
+ */
+uint64_t coalesce_frame(uint64_t va, uint64_t *run);
+
 void coalesce_fork_begin(void);
 /* In the child the memory is the parent's: it is forgotten, and unmapping frees nothing. */
 void coalesce_fork_end(bool child);

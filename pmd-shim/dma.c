@@ -120,7 +120,7 @@ static int try_path(const char *path, const struct maps_row *r)
 	if (look.n_opened == OPENED_MAX)
 		return -1;
 	fd = sys_call(SYS_open, path, O_RDWR | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-	if (fd == -EMFILE || fd == -ENFILE || fd == -ENOMEM)
+	if (fd_is_lack(fd))
 		look.lack = (int)fd;
 	if (fd < 0)
 		return -1;

@@ -16,7 +16,7 @@
 #include "sim/core/log.h"
 #include "sim/core/sys.h"
 
-/* Entries are never taken away: a bus keeps its functions. */
+/* An entry is a function's for as long as that is on the bus or claimed. */
 static struct claim {
 	struct ioapi_func *f;
 	unsigned count;
@@ -28,14 +28,6 @@ static struct claim {
 	struct lock asking;		/* one request at a time */
 } claims[FUNCS_MAX];
 
-/* Entries are written once, so they are read without the lock. */
-static struct {
-	struct lock lock;
-	unsigned n;
-	struct ioapi_func *f[FUNCS_MAX];
-	enum ioapi_door door[FUNCS_MAX];
-} numbers;
-
 static unsigned joined;			/* how many are: 0 allows a short cut */
 
 static struct claim *find(const struct ioapi_func *f)
@@ -46,21 +38,30 @@ static struct claim *find(const struct ioapi_func *f)
 	return NULL;
 }
 
+static bool is_listed(const struct ioapi_func *f)
+{
+	struct ioapi_ident ident;
+
+	ioapi_ident(f, &ident);
+	return ioapi_bus_find(shim_bus(), ident.bdf) == f;
+}
+
 static struct claim *entry(struct ioapi_func *f)
 {
 	struct claim *c = find(f);
 
 	for (unsigned i = 0; !c && i < FUNCS_MAX; i++) {
-		if (claims[i].f)
+		if (claims[i].f && (claims[i].count || is_listed(claims[i].f)))
 			continue;
 		c = &claims[i];
+		*c = (struct claim){ 0 };
 		c->lock_fd = c->listen_fd = c->holder_fd = -1;
 		__atomic_store_n(&c->f, f, __ATOMIC_RELEASE);
 	}
 	return c;
 }
 
-/* Where the file cannot be opened there is nobody to share with. */
+/* Where the file cannot be opened at all there is nobody to share with. */
 static int lock_function(struct ioapi_func *f, int *lock_fd)
 {
 	struct ioapi_ident ident;
@@ -72,7 +73,7 @@ static int lock_function(struct ioapi_func *f, int *lock_fd)
 	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/config", ident.bdf);
 	fd = sys_call(SYS_open, path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
-		return 0;
+		return fd_is_lack(fd) ? (int)fd : 0;
 	rc = sys_call(SYS_flock, (int)fd, LOCK_EX | LOCK_NB);
 	if (rc == -EWOULDBLOCK) {
 		sys_call(SYS_close, (int)fd);
@@ -315,15 +316,18 @@ int func_memory(dev_t dev, uint64_t ino, uint64_t off, uint64_t len, uint64_t *a
 
 	for (unsigned i = 0; bus && (f = ioapi_bus_func(bus, i)); i++) {
 		const struct claim *c = find(f);
-		int fd = c && c->listen_fd >= 0 ? -1 : remote_connect(f), got = -1;
+		int fd = c && c->listen_fd >= 0 ? -ENOENT : remote_connect(f), got = -1, rc;
 
+		if (fd_is_lack(fd))
+			return fd;
 		if (fd < 0)
 			continue;
-		if (!remote_call_fd(fd, &q, &r, &got) && got >= 0)
-			*at = r.val;
+		rc = remote_call_fd(fd, &q, &r, &got);
 		fd_drop(&fd);
-		if (got >= 0)
-			return got;
+		if (rc)
+			continue;
+		*at = r.val;
+		return got < 0 ? -EMFILE : got;		/* it came, and there was no room */
 	}
 	return -ENOENT;
 }
@@ -348,8 +352,6 @@ void func_child(bool orphaned)
 		if (!orphaned)
 			claims[i] = (struct claim){ .lock_fd = -1 };
 	}
-	if (!orphaned)
-		numbers.n = 0;		/* its bus is made anew */
 }
 
 enum ioapi_door func_door(const struct ioapi_func *f)
@@ -357,67 +359,63 @@ enum ioapi_door func_door(const struct ioapi_func *f)
 	struct ioapi_ident ident;
 
 	ioapi_ident(f, &ident);
-	return ioapi_bus_door(shim_bus(), ident.bdf);
+	return ident.door;
 }
 
 /* ---- numbers ------------------------------------------------------------------------------- */
 
-/* Gives a number to whatever has come since; none where this thread is at it already. */
-static unsigned number_all(void)
+static bool has_number(const struct ioapi_ident *id, unsigned num)
+{
+	return id->number == num;
+}
+
+static bool has_uio(const struct ioapi_ident *id, unsigned num)
+{
+	return (id->door == IOAPI_DOOR_UIO || id->door == IOAPI_DOOR_IGB_UIO) && id->uio == num;
+}
+
+static struct ioapi_func *search(struct ioapi_bus *bus, unsigned num,
+				 bool (*has)(const struct ioapi_ident *id, unsigned num))
+{
+	struct ioapi_ident id;
+	struct ioapi_func *f;
+
+	for (unsigned i = 0; (f = ioapi_bus_func(bus, i)); i++) {
+		ioapi_ident(f, &id);
+		if (has(&id, num))
+			return f;
+	}
+	return NULL;
+}
+
+/* One that is not known may have been plugged in by another process. */
+static struct ioapi_func *search_all(unsigned num,
+				     bool (*has)(const struct ioapi_ident *id, unsigned num))
 {
 	struct ioapi_bus *bus = shim_bus();
-	struct ioapi_func *f;
-	unsigned n, k;
+	struct ioapi_func *f = bus ? search(bus, num, has) : NULL;
 
-	if (!bus || lock_take(&numbers.lock))
-		return __atomic_load_n(&numbers.n, __ATOMIC_ACQUIRE);
-	n = numbers.n;
-	for (unsigned i = 0; n < FUNCS_MAX && (f = ioapi_bus_func(bus, i)); i++) {
-		for (k = 0; k < n && numbers.f[k] != f; k++)
-			;
-		if (k < n)
-			continue;
-		numbers.f[n] = f;
-		numbers.door[n] = func_door(f);
-		__atomic_store_n(&numbers.n, ++n, __ATOMIC_RELEASE);
+	if (bus && !f) {
+		ioapi_bus_scan(bus);
+		f = search(bus, num, has);
 	}
-	lock_drop(&numbers.lock);
-	return n;
+	return f;
 }
 
 unsigned func_number(const struct ioapi_func *f)
 {
-	unsigned n = number_all();
-
-	for (unsigned i = 0; i < n; i++)
-		if (numbers.f[i] == f)
-			return i + 1;
-	return 0;
-}
-
-/* One that was taken off keeps its number and is not there. */
-static struct ioapi_func *still_there(struct ioapi_func *f)
-{
 	struct ioapi_ident ident;
 
 	ioapi_ident(f, &ident);
-	return ioapi_bus_find(shim_bus(), ident.bdf) == f ? f : NULL;
+	return ident.number;
 }
 
 struct ioapi_func *func_numbered(unsigned num)
 {
-	return num && num <= number_all() ? still_there(numbers.f[num - 1]) : NULL;
+	return num && num <= IOAPI_NUMBER_MAX ? search_all(num, has_number) : NULL;
 }
 
 struct ioapi_func *func_of_uio(unsigned n)
 {
-	unsigned known = number_all();
-
-	for (unsigned i = 0; i < known; i++) {
-		if (numbers.door[i] != IOAPI_DOOR_UIO && numbers.door[i] != IOAPI_DOOR_IGB_UIO)
-			continue;
-		if (!n--)
-			return still_there(numbers.f[i]);
-	}
-	return NULL;
+	return n < IOAPI_NUMBER_MAX ? search_all(n, has_uio) : NULL;
 }

@@ -50,7 +50,7 @@ int  func_reset(struct ioapi_func *f);
 
 /*
  * The memory that a holder gave the process for [off, off + len) of a file: a descriptor the
- * caller closes, *at its place in it. -ENOENT: no holder has that.
+ * caller closes, *at its place in it. -ENOENT: no holder has that; else it cannot be told.
  */
 int  func_memory(dev_t dev, uint64_t ino, uint64_t off, uint64_t len, uint64_t *at);
 
@@ -62,13 +62,11 @@ void func_child(bool orphaned);
 enum ioapi_door func_door(const struct ioapi_func *f);
 
 /*
- * Numbers for names: 1 and up in BDF order, as sysfs has them; those that are plugged in later
- * follow, and a number is not given twice. 0, NULL: no such function, or no more.
+ * By the numbers of struct ioapi_ident, as names have them: /dev/vfio/N, /dev/uioN. 0, NULL: no
+ * such function.
  */
 unsigned func_number(const struct ioapi_func *f);
 struct ioapi_func *func_numbered(unsigned num);
-
-/* The n-th function that hangs on a UIO driver, as /dev/uioN has it; NULL if there is none. */
 struct ioapi_func *func_of_uio(unsigned n);
 
 #endif

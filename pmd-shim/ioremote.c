@@ -88,16 +88,12 @@ static long receive(int fd, struct msghdr *m)
 
 int remote_call_fd(int fd, const struct remote_request *q, struct remote_reply *r, int *got)
 {
-	union {
-		struct cmsghdr head;
-		char bytes[CMSG_SPACE(sizeof(int))];
-	} control;
+	FD_CONTROL(1) control;
 	struct iovec io = { .iov_base = r, .iov_len = sizeof(*r) };
 	struct msghdr m = {
 		.msg_iov = &io, .msg_iovlen = 1,
 		.msg_control = &control, .msg_controllen = sizeof(control),
 	};
-	struct cmsghdr *c;
 	long n = sys_call(SYS_sendto, fd, q, sizeof(*q), MSG_NOSIGNAL, NULL, 0);
 
 	*got = -1;
@@ -105,10 +101,7 @@ int remote_call_fd(int fd, const struct remote_request *q, struct remote_reply *
 		n = receive(fd, &m);
 	if (n != sizeof(*r))
 		return -ENODEV;		/* the holder is gone or hangs */
-	c = CMSG_FIRSTHDR(&m);
-	if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS &&
-	    c->cmsg_len == CMSG_LEN(sizeof(int)))
-		memcpy(got, CMSG_DATA(c), sizeof(int));
+	fd_take(&m, got, 1);
 	return r->rc;
 }
 

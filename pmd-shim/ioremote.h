@@ -6,7 +6,8 @@
  * A holder listens on an abstract socket named after the configuration file's identity and the
  * function's address, so that only processes that see the same bus find each other; both sides
  * check that the other is of the same user or root. One packet a request, one a reply, in order.
- * What a secondary process cannot do from afar is to lend memory or to take interrupts.
+ * What a secondary process cannot do from afar is to lend memory of its own or to take interrupts:
+ * DPDK's do neither, for their memory is the primary's and so are the interrupts.
  */
 #ifndef PMD_SHIM_IOREMOTE_H
 #define PMD_SHIM_IOREMOTE_H
@@ -45,7 +46,10 @@ bool remote_trusts(int fd);
 
 /* ---- holder; shim_lock held ---------------------------------------------------------------- */
 
-/* From now on others find f here; *listen_fd is kept until remote_hide(). A failure is no harm. */
+/*
+ * From now on others find f here; *listen_fd is kept until remote_hide(). A failure is
+ * only told: the process can do without guests.
+ */
 void remote_show(struct ioapi_func *f, int *listen_fd);
 void remote_hide(int *listen_fd);
 void remote_child(void);		/* in a forked child: the thread is the parent's */

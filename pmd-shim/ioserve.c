@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <time.h>
 
 #include "include/ioapi.h"
 #include "pmd-shim/coalesce.h"
@@ -13,12 +14,14 @@
 #include "pmd-shim/ioremote.h"
 #include "pmd-shim/shim.h"
 #include "sim/core/fd.h"
+#include "sim/core/log.h"
 #include "sim/core/loop.h"
 #include "sim/core/sys.h"
 
 #define GUESTS_MAX 32
 #define BACKLOG    16
 #define AT_ONCE    64			/* requests of one guest before another has its turn */
+#define NAME_TRIES 500			/* a millisecond each, for the name to be free */
 
 /* Sources are linked to the loop for ever, so both live in pools. */
 static struct listener {
@@ -72,21 +75,12 @@ static void (*const ops[REMOTE_OPS])(struct ioapi_func *f, const struct remote_r
 /* A guest that does not take its reply is cut off. */
 static bool reply(int to, struct answer *a)
 {
-	union {
-		struct cmsghdr head;
-		char bytes[CMSG_SPACE(sizeof(int))];
-	} control = { .bytes = "" };
+	FD_CONTROL(1) control;
 	struct iovec io = { .iov_base = &a->r, .iov_len = sizeof(a->r) };
 	struct msghdr m = { .msg_iov = &io, .msg_iovlen = 1 };
 
-	if (a->fd >= 0 && !a->r.rc) {
-		control.head.cmsg_level = SOL_SOCKET;
-		control.head.cmsg_type = SCM_RIGHTS;
-		control.head.cmsg_len = CMSG_LEN(sizeof(int));
-		memcpy(CMSG_DATA(&control.head), &a->fd, sizeof(int));
-		m.msg_control = &control;
-		m.msg_controllen = sizeof(control);
-	}
+	if (a->fd >= 0 && !a->r.rc)
+		fd_send_with(&m, &control, &a->fd, 1);
 	return sys_call(SYS_sendmsg, to, &m, MSG_DONTWAIT | MSG_NOSIGNAL) == sizeof(a->r);
 }
 
@@ -184,20 +178,37 @@ static int start(void)
 	return rc;
 }
 
-static int listen_on(const struct ioapi_func *f)
+/*
+ * Whoever had the function before us gave it up before its name: our own loop may still be on its
+ * way out of a poll of that socket, a process that ends closes its lock first.
+ */
+static int bind_name(int fd, const struct ioapi_func *f)
 {
+	static const struct timespec nap = { .tv_nsec = 1000000 };
 	struct sockaddr_un a = { .sun_family = AF_UNIX };
 	char name[REMOTE_NAME_MAX];
 	int len = remote_name(f, name);
-	long fd, rc;
+	long rc = -EADDRINUSE;
 
 	if (len < 0)
 		return len;
 	memcpy(a.sun_path, name, (size_t)len);
-	fd = sys_call(SYS_socket, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	for (unsigned i = 0; rc == -EADDRINUSE && i < NAME_TRIES; i++) {
+		if (i)
+			sys_call(SYS_nanosleep, &nap, NULL);
+		rc = sys_call(SYS_bind, fd, &a, offsetof(struct sockaddr_un, sun_path) + len);
+	}
+	return (int)rc;
+}
+
+static int listen_on(const struct ioapi_func *f)
+{
+	long fd = sys_call(SYS_socket, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	long rc;
+
 	if (fd < 0)
 		return (int)fd;
-	rc = sys_call(SYS_bind, (int)fd, &a, offsetof(struct sockaddr_un, sun_path) + len);
+	rc = bind_name((int)fd, f);
 	if (!rc)
 		rc = sys_call(SYS_listen, (int)fd, BACKLOG);
 	if (rc < 0) {
@@ -215,17 +226,26 @@ static struct listener *free_listener(void)
 	return NULL;
 }
 
+static void tell_hidden(const struct ioapi_func *f, int rc)
+{
+	struct ioapi_ident ident;
+
+	ioapi_ident(f, &ident);
+	log_warn(ident.id, "other processes cannot use the device through this one: %s",
+		 strerror(-rc));
+}
+
 void remote_show(struct ioapi_func *f, int *listen_fd)
 {
 	struct listener *l;
+	int rc = start();
 
-	*listen_fd = -1;
-	if (start() < 0)
-		return;
-	l = free_listener();
-	*listen_fd = l ? listen_on(f) : -EMFILE;
-	if (*listen_fd < 0) {
-		*listen_fd = -1;
+	l = rc ? NULL : free_listener();
+	if (!rc)
+		rc = l ? listen_on(f) : -EMFILE;
+	*listen_fd = rc < 0 ? -1 : rc;
+	if (rc < 0) {
+		tell_hidden(f, rc);
 		return;
 	}
 	l->s.ready = listener_ready;

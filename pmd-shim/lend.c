@@ -8,6 +8,7 @@
 #include <sys/vfs.h>
 
 #include "include/ioapi.h"
+#include "pmd-shim/coalesce.h"
 #include "pmd-shim/dma.h"
 #include "pmd-shim/lend.h"
 #include "pmd-shim/shim.h"
@@ -27,14 +28,40 @@ bool lend_any(void)
 	return __atomic_load_n(&domain, __ATOMIC_RELAXED) != NULL;
 }
 
-/* Lock held. */
-static void lend(uint64_t start, uint64_t size)
-{
-	int rc = dma_map(domain, start, start, size);
+/* What is lent by another address than its own, for it was moved (coalesce_frame()). */
+static struct moved {
+	uint64_t va, iova, size;
+} moved[LEND_RANGES_MAX];
+static unsigned n_moved;
 
+/* Lock held. */
+static void lend_run(uint64_t va, uint64_t iova, uint64_t size)
+{
+	int rc = va != iova && n_moved == LEND_RANGES_MAX ? -ENOSPC :
+		 dma_map(domain, va, iova, size);
+
+	if (!rc && va != iova)
+		moved[n_moved++] = (struct moved){ va, iova, size };
 	if (rc < 0 && rc != -EEXIST)
 		log_error("dma", "hugepages at 0x%llx cannot be lent to the devices: %s",
-			  (unsigned long long)start, strerror(-rc));
+			  (unsigned long long)va, strerror(-rc));
+}
+
+/* Lock held. Runs of pages that lie as they did when they were first mapped go together. */
+static void lend(uint64_t start, uint64_t size)
+{
+	uint64_t va = start, done = 0, run, iova = coalesce_frame(start, &run), at = iova;
+
+	while (done < size) {
+		if (at - iova != start + done - va) {
+			lend_run(va, iova, start + done - va);
+			va = start + done;
+			iova = at;
+		}
+		done += run < size - done ? run : size - done;
+		at = coalesce_frame(start + done, &run);
+	}
+	lend_run(va, iova, start + size - va);
 }
 
 int lend_domain(struct ioapi_domain **d)
@@ -78,20 +105,53 @@ void lend_mapped(void *addr, size_t len, int fd)
 	lock_drop(&shim_lock);
 }
 
-void lend_gone(const void *addr, size_t len)
+/* Lock held. By the addresses it was lent at; whole runs only, as in ioapi_dma_unmap(). */
+static void take_back_moved(uint64_t start, uint64_t end)
 {
 	uint64_t done;
 
+	for (unsigned i = n_moved; i-- > 0;) {
+		struct moved m = moved[i];
+
+		if (m.va < start || m.va + m.size > end)
+			continue;
+		moved[i] = moved[--n_moved];
+		ioapi_dma_unmap(domain, m.iova, m.size, &done);
+	}
+}
+
+/* Lock held. A page's first address stays its name when nothing is mapped there any more. */
+static bool is_name(uint64_t start, uint64_t end)
+{
+	for (unsigned i = 0; i < n_moved; i++)
+		if (moved[i].iova < end && start < moved[i].iova + moved[i].size)
+			return true;
+	return false;
+}
+
+/* Lock held. */
+static void take_back(uint64_t start, uint64_t end)
+{
+	uint64_t done;
+
+	take_back_moved(start, end);
+	if (!is_name(start, end))
+		ioapi_dma_unmap(domain, start, end - start, &done);
+}
+
+void lend_gone(const void *addr, size_t len)
+{
 	if (!lend_any() || !len || lock_take(&shim_lock))
 		return;
 	if (domain && shim_bus_open())
-		ioapi_dma_unmap(domain, (uintptr_t)addr, len, &done);
+		take_back((uintptr_t)addr, (uintptr_t)addr + len);
 	lock_drop(&shim_lock);
 }
 
 void lend_child(void)
 {
 	domain = NULL;
+	n_moved = 0;
 }
 
 void *lend_place(size_t len, int flags, int fd)

@@ -4,8 +4,9 @@
  *
  * Their drivers give a device addresses, learnt from pagemap.h, without saying anybody which
  * memory they mean. So while a function is open through such a door, all hugepages that the
- * process has mapped shared are lent, each at IOVA = its address, and those it maps later as
- * they come. Nothing else is: no heap, no stack, no ordinary file.
+ * process has mapped shared are lent, each at IOVA = the address that pagemap.h tells, its own or
+ * the first it had, and those it maps later as they come. Nothing else is: no heap, no stack, no
+ * ordinary file.
  */
 #ifndef PMD_SHIM_LEND_H
 #define PMD_SHIM_LEND_H

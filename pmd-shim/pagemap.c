@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <string.h>
 
+#include "pmd-shim/coalesce.h"
 #include "pmd-shim/fdtab.h"
 #include "pmd-shim/pagemap.h"
 #include "pmd-shim/paths.h"
@@ -11,6 +12,7 @@
 #include "sim/core/sys.h"
 
 #define OPEN_MAX_PAGEMAPS 64		/* more at once get the kernel's */
+#define PAGE      UINT64_C(4096)
 #define PRESENT   (UINT64_C(1) << 63)
 #define PFN_MASK  ((UINT64_C(1) << 55) - 1)
 #define ENTRIES   (UINT64_C(1) << 35)	/* 47 address bits in 4 KiB pages */
@@ -23,7 +25,8 @@ static ssize_t pagemap_pread(struct ours *o, void *buf, size_t n, uint64_t off)
 	if (off % sizeof(uint64_t) || n % sizeof(uint64_t))
 		return -EINVAL;
 	for (; done < n && (off + done) / sizeof(uint64_t) < ENTRIES; done += sizeof(uint64_t)) {
-		uint64_t entry = PRESENT | ((off + done) / sizeof(uint64_t) & PFN_MASK);
+		uint64_t va = (off + done) / sizeof(uint64_t) * PAGE, run;
+		uint64_t entry = PRESENT | (coalesce_frame(va, &run) / PAGE & PFN_MASK);
 
 		memcpy(out + done, &entry, sizeof(entry));
 	}

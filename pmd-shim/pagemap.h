@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * pagemap.h - /proc/self/pagemap of a process whose devices take virtual addresses: the frame
- * number of a page is its virtual frame number.
+ * number of a page is its virtual frame number, and stays so if the page is moved.
  */
 #ifndef PMD_SHIM_PAGEMAP_H
 #define PMD_SHIM_PAGEMAP_H

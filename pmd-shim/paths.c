@@ -16,6 +16,7 @@
 #include "pmd-shim/sysfs.h"
 #include "pmd-shim/uio.h"
 #include "pmd-shim/vfio.h"
+#include "sim/core/fd.h"
 #include "sim/core/sys.h"
 
 #define NAME_BYTES 256		/* of a name of ours, links followed */
@@ -144,7 +145,10 @@ static bool follow_class(const char *path, char out[NAME_BYTES])
 	       NAME_BYTES;
 }
 
-/* Where the links of a file lead to; the file need not be readable to find out. */
+/*
+ * Where the links of a file lead to; the file need not be readable to find out. NULL: there is no
+ * room to look, so that nobody can open the file either.
+ */
 static const char *followed(int dir, const char *path, char out[NAME_BYTES])
 {
 	char link[48];
@@ -154,7 +158,7 @@ static const char *followed(int dir, const char *path, char out[NAME_BYTES])
 		return path;
 	fd = sys_call(SYS_openat, dir, path, O_PATH | O_CLOEXEC);
 	if (fd < 0)
-		return follow_class(path, out) ? out : path;
+		return fd_is_lack(fd) ? NULL : follow_class(path, out) ? out : path;
 	snprintf(link, sizeof(link), "/proc/self/fd/%ld", fd);
 	n = sys_call(SYS_readlink, link, out, NAME_BYTES - 1);
 	sys_call(SYS_close, (int)fd);
@@ -193,7 +197,10 @@ int paths_open(int dir, const char *path, int flags)
 		return PATHS_FOREIGN;
 	if (!strncmp(path, MODULES_DIR, sizeof(MODULES_DIR) - 1))
 		return modules_open(path, flags);
-	r = route_of(followed(dir, path, name), &n);
+	path = followed(dir, path, name);
+	if (!path)
+		return -EMFILE;
+	r = route_of(path, &n);
 	return r && !(flags & O_PATH) ? r->open(&n, flags) : PATHS_FOREIGN;
 }
 

@@ -118,7 +118,8 @@ static const struct ours_ops ops = {
 /* Lock held. Interrupts are the holder's: a guest hears none. */
 static int listen_to(struct uio *u, struct ioapi_func *f)
 {
-	int rc, event = fd_keep((int)sys_call(SYS_eventfd2, 0, EFD_CLOEXEC));
+	long fd = sys_call(SYS_eventfd2, 0, EFD_CLOEXEC);
+	int rc, event = fd < 0 ? (int)fd : fd_keep((int)fd);
 
 	if (event < 0)
 		return event;

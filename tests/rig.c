@@ -89,6 +89,7 @@ int rig_up(struct rig *r, const struct rig_opts *o)
 		.speed = o->speed,
 		.half_duplex = o->half_duplex,
 		.filters = o->filters,
+		.mac_fixed = o->mac_fixed,
 		.vhost = { .id = "net0", .timeout_ms = 1000 },
 	};
 	struct err e = { 0 };

@@ -46,7 +46,7 @@ struct rig_opts {
 	unsigned pairs;
 	uint16_t queue_size, mtu;
 	uint32_t speed;
-	bool     half_duplex, filters;
+	bool     half_duplex, filters, mac_fixed;
 	bool     no_packed, no_mrg;
 	uint64_t features;		/* of the back-end */
 	unsigned rings_max;

@@ -320,6 +320,8 @@ static const struct key net_keys[] = {
 	  &bdf, NET(bdf), 0, 0, "a PCI address such as 0000:00:04.0" },
 	{ "mac", "station address; default derived from host name, id and socket",
 	  &mac, NET(mac), 0, 0, "a unicast address such as 52:54:00:12:34:56" },
+	{ "mac-fixed", "refuse the driver another address, as the port would; default off",
+	  &flag, NET(mac_fixed), 0, 0, "on or off" },
 	{ "queues", "queue pairs, 1 to 128; default 1",
 	  &number, NET(pairs), 1, CONFIG_PAIRS_MAX, "a number from 1 to 128" },
 	{ "queue-size", "descriptors a queue, power of two, 64 to 32768; default 256",

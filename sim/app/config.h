@@ -32,6 +32,7 @@ struct net_config {
 	char     tap[16];		/* served by the kernel's vhost-net, without a socket */
 	bool     server;
 	uint8_t  mac[6];
+	bool     mac_fixed;		/* the driver cannot change it */
 	unsigned pairs;			/* "queues" */
 	uint16_t queue_size;
 	enum net_mode mode;
@@ -44,6 +45,7 @@ struct net_config {
 	bool     filters;		/* offer VLAN and more receive filters */
 	bool     host_notifier;		/* a back-end's page may stand for a notify page */
 	unsigned timeout_ms, wait_ms;
+	bool     plugged;		/* later: no key of the grammar */
 };
 
 struct config {

@@ -263,12 +263,15 @@ static int trace(const struct sockets *s, int argc, char **argv, bool json, stru
 	return rc;
 }
 
-/* What a container has mounted over /sys was rendered before it started. */
-static void tell_unseen(void)
+/* The process may write neither what lies over /sys nor SYSFS_PLUGS. */
+static void tell_unseen(const struct ctl_rows *rows)
 {
-	fputs("podpci dev: note: /sys shows what was there when the container started. A driver "
-	      "that looks\nfor devices there, as DPDK does, finds this one only after a start with "
-	      "it in --net.\n", stderr);
+	char shown[8];
+
+	if (ctl_rows_get(rows, 0, "shown", shown, sizeof(shown)))
+		fputs("podpci dev: note: the process may not write to /sys here, so the device has "
+		      "no directory\nthere. A driver that looks for devices in it, as DPDK does, "
+		      "will not find this one\n(PODPCI_LOG=warn says why).\n", stderr);
 }
 
 /* ---- the verb ------------------------------------------------------------------------------ */
@@ -290,8 +293,8 @@ static int run(const struct sockets *s, int argc, char **argv, bool json)
 		rc = ask_all(s, words, (unsigned)argc + 1, &rows, &e);
 	if (!rc && rows && ctl_rows_print(rows, stdout, json))
 		rc = err_set(&e, -EIO, "cannot write the answer");
-	if (!rc && !strcmp(argv[0], "add"))
-		tell_unseen();
+	if (!rc && rows && !strcmp(argv[0], "add"))
+		tell_unseen(rows);
 	if (rc)
 		fprintf(stderr, "podpci dev: %s\n", e.msg);
 	ctl_rows_free(rows);

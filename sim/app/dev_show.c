@@ -107,6 +107,8 @@ static void list_row(struct ioapi_func *f, const struct ioapi_ident *id, struct 
 	row.link = text(link_of(&i));
 	OPT(row, pairs, i.pairs);
 	row.socket = text(i.socket);
+	if (!sim_shows(pci_func_bus(f), id->bdf))
+		OPT(row, shown, 0);
 	r.n_dev = 1;
 	r.dev = rows;
 	ctl_call_rows(c, &r);

@@ -126,7 +126,7 @@ static int render(const struct config *c, const char *dir, char *full, struct er
 		return err_set(e, -errno, "%s: %s", dir, strerror(errno));
 	rc = sim_new(&bus, c, e);
 	if (!rc)
-		rc = sysfs_render(bus, c, dirfd, e);
+		rc = sysfs_render(bus, c, dirfd, (uid_t)-1, e);
 	ioapi_bus_close(bus);
 	close(dirfd);
 	return rc;

@@ -97,7 +97,7 @@ static int show_bus(const struct config *c, struct err *e)
 	if (!rc)
 		rc = ns_stage(&dirfd, e);
 	if (!rc)
-		rc = sysfs_render(bus, c, dirfd, e);
+		rc = sysfs_render(bus, c, dirfd, (uid_t)-1, e);
 	if (!rc)
 		rc = ns_show(dirfd, e);
 	if (dirfd >= 0)

@@ -11,6 +11,7 @@
 #include "sim/app/config.h"
 #include "sim/app/dev.h"
 #include "sim/app/sim.h"
+#include "sim/app/sim_state.h"
 #include "sim/bus/pci.h"
 #include "sim/core/err.h"
 #include "sim/core/fault.h"
@@ -19,16 +20,6 @@
 #include "sim/core/sys.h"
 #include "sim/core/trace.h"
 #include "sim/virtio/net.h"
-
-/* What the bus keeps for us. */
-struct sim {
-	struct config   config;
-	struct dev_ctl *ctl;		/* NULL: nobody is served */
-	bool            tracing;	/* atomic: the file of option trace= was opened */
-	void          (*came)(void *ctx, struct ioapi_func *f, bool came);
-	void           *came_ctx;
-	unsigned      (*door_stats)(struct ioapi_stat *rows, unsigned max);
-};
 
 static void trace_open(struct ioapi_bus *bus, const char *path)
 {
@@ -65,6 +56,7 @@ static void on_orphan(void *owner)
 {
 	struct sim *s = owner;
 
+	s->plugging = (struct lock){ 0 };
 	dev_ctl_orphan(s->ctl);
 }
 
@@ -76,7 +68,7 @@ static void on_free(void *owner)
 	free(s);
 }
 
-static int net_add(struct ioapi_bus *bus, const struct net_config *n, struct err *e)
+int sim_net_add(struct ioapi_bus *bus, const struct net_config *n, struct err *e)
 {
 	struct virtio_net_params p = {
 		.id         = n->id,
@@ -91,6 +83,7 @@ static int net_add(struct ioapi_bus *bus, const struct net_config *n, struct err
 		.speed      = n->speed,
 		.half_duplex = n->duplex == NET_HALF,
 		.filters    = n->filters,
+		.mac_fixed  = n->mac_fixed,
 		.vhost = {
 			.id         = n->id,
 			.server     = n->server,
@@ -117,7 +110,9 @@ int sim_new_in(struct ioapi_bus **out, const struct config *c, const struct loop
 	       struct err *e)
 {
 	struct sim *s = fault_zalloc(sizeof(*s));
-	struct pci_bus_owner owner = { s, on_opened, on_closed, on_orphan, on_free };
+	struct pci_bus_owner owner = {
+		s, on_opened, on_closed, sim_going, on_orphan, on_free,
+	};
 	struct ioapi_bus *bus = NULL;
 	int rc;
 
@@ -129,10 +124,11 @@ int sim_new_in(struct ioapi_bus **out, const struct config *c, const struct loop
 	s->config = *c;
 	pci_bus_set_owner(bus, &owner);
 	for (unsigned i = 0; i < c->nets; i++) {
-		rc = net_add(bus, &c->net[i], e);
+		rc = sim_net_add(bus, &c->net[i], e);
 		if (rc)
 			goto fail;
 	}
+	sim_place_all(bus);
 	*out = bus;
 	return 0;
 fail:
@@ -164,19 +160,14 @@ int ioapi_bus_open(struct ioapi_bus **bus, const char *config_path, struct err *
 	if (rc)
 		return rc;
 	s = pci_bus_owner(*bus);
-	if (strcmp(c.ctl, "off"))
-		s->ctl = dev_ctl_new(*bus);
+	plug_init(&s->plug, config_path);
+	ioapi_bus_scan(*bus);
+	if (!strcmp(c.ctl, "off"))
+		return 0;
+	s->ctl = dev_ctl_new(*bus);
+	if (!s->ctl)
+		log_info(NULL, "podpci dev: not served: out of memory");
 	return 0;
-}
-
-enum ioapi_door ioapi_bus_door(const struct ioapi_bus *bus, const char *bdf)
-{
-	const struct config *c = pci_bus_owner(bus);
-
-	for (unsigned i = 0; i < c->nets; i++)
-		if (!strcmp(c->net[i].bdf, bdf))
-			return c->net[i].door;
-	return IOAPI_DOOR_VFIO;
 }
 
 int ioapi_bus_flag(const struct ioapi_bus *bus, const char *name)
@@ -184,64 +175,11 @@ int ioapi_bus_flag(const struct ioapi_bus *bus, const char *name)
 	return config_flag(sim_config(bus), name);
 }
 
-int ioapi_bus_add(struct ioapi_bus *bus, const char *net, struct ioapi_func **f, struct err *e)
-{
-	struct sim *s = pci_bus_owner(bus);
-	struct config *c = fault_zalloc(sizeof(*c));
-	const struct net_config *n;
-	int rc;
-
-	if (!c)
-		return err_set(e, -ENOMEM, "out of memory");
-	*c = s->config;
-	rc = config_add_net(c, net, e);
-	if (!rc)
-		rc = config_finish(c, e);
-	n = rc ? NULL : &c->net[c->nets - 1];
-	if (n)
-		rc = net_add(bus, n, e);
-	if (!rc) {
-		*f = ioapi_bus_find(bus, n->bdf);
-		s->config = *c;
-		if (s->came)
-			s->came(s->came_ctx, *f, true);
-	}
-	free(c);
-	return rc;
-}
-
-/* Its line of the configuration goes at once: the address is taken until the driver lets go. */
-static void forget(struct config *c, const char *id)
-{
-	for (unsigned i = 0; i < c->nets; i++) {
-		if (strcmp(c->net[i].id, id))
-			continue;
-		c->nets--;
-		memmove(&c->net[i], &c->net[i + 1], (c->nets - i) * sizeof(c->net[0]));
-		return;
-	}
-}
-
-int ioapi_bus_del(struct ioapi_func *f, bool force, struct err *e)
-{
-	struct ioapi_bus *bus = pci_func_bus(f);
-	struct sim *s = pci_bus_owner(bus);
-	struct ioapi_ident ident;
-	int rc = pci_func_remove(f, force, e);
-
-	if (rc)
-		return rc;
-	ioapi_ident(f, &ident);
-	forget(&s->config, ident.id);
-	if (s->came)
-		s->came(s->came_ctx, f, false);
-	return 0;
-}
-
 void ioapi_bus_exit(struct ioapi_bus *bus)
 {
 	const struct sim *s = pci_bus_owner(bus);
 
+	sim_leave(bus);
 	dev_ctl_exit(s->ctl);
 }
 

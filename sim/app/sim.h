@@ -18,6 +18,9 @@ int sim_new_in(struct ioapi_bus **bus, const struct config *c, const struct loop
 /* The configuration the bus was made from, with what was added since. */
 struct config *sim_config(const struct ioapi_bus *bus);
 
+/* Whether sysfs has the function's directory; true where there is no sysfs of ours. */
+bool sim_shows(const struct ioapi_bus *bus, const char *bdf);
+
 /* What the doors count of this process; at most max rows, how many there are. */
 struct ioapi_stat;
 unsigned sim_door_stats(const struct ioapi_bus *bus, struct ioapi_stat *rows, unsigned max);

@@ -70,6 +70,8 @@ struct ioapi_func {
 	void             *dev;
 	bool              realized;
 	bool              leaving;	/* to go once its driver closes it */
+	bool              going;	/* bus lock: being taken off */
+	unsigned          door, number, uio;	/* see struct ioapi_ident; atomic */
 	struct ioapi_func *next_gone;	/* bus lock */
 
 	struct lock       lock;

@@ -13,6 +13,9 @@ void ioapi_ident(const struct ioapi_func *f, struct ioapi_ident *ident)
 	*ident = (struct ioapi_ident){
 		.vendor = i->vendor, .device = i->device, .subsys_vendor = i->subsys_vendor,
 		.subsys_device = i->subsys_device, .class = i->class, .revision = i->revision,
+		.door = __atomic_load_n(&f->door, __ATOMIC_RELAXED),
+		.number = __atomic_load_n(&f->number, __ATOMIC_RELAXED),
+		.uio = __atomic_load_n(&f->uio, __ATOMIC_RELAXED),
 	};
 	memcpy(ident->bdf, f->bdf, sizeof(ident->bdf));
 	memcpy(ident->id, i->id, sizeof(ident->id) - 1);

@@ -49,7 +49,7 @@ struct trace *pci_bus_trace(struct ioapi_bus *bus)
 
 void pci_bus_set_owner(struct ioapi_bus *bus, const struct pci_bus_owner *o)
 {
-	assert(o->opened && o->closed && o->orphan && o->free);
+	assert(o->opened && o->closed && o->going && o->orphan && o->free);
 	bus->owner = *o;
 }
 
@@ -219,18 +219,32 @@ void pci_func_free(struct ioapi_func *f)
 	destroy(f);
 }
 
+void pci_func_place(struct ioapi_func *f, enum ioapi_door door, unsigned number, unsigned uio)
+{
+	__atomic_store_n(&f->door, door, __ATOMIC_RELAXED);
+	__atomic_store_n(&f->uio, uio, __ATOMIC_RELAXED);
+	__atomic_store_n(&f->number, number, __ATOMIC_RELAXED);
+}
+
 /* A stub of it stays: sources of the loop live in the model, and doors hold the pointer. */
 void func_go(struct ioapi_func *f)
 {
 	struct ioapi_bus *bus = f->bus;
+	bool mine;
 
 	lock_take(&bus->lock);
-	if (f->realized) {
-		unlist(bus, f);
-		f->realized = false;
-		f->next_gone = bus->gone;
-		bus->gone = f;
-	}
+	mine = f->realized && !f->going;
+	f->going = true;
+	lock_drop(&bus->lock);
+	if (!mine)
+		return;
+	if (bus->owner.going)
+		bus->owner.going(bus->owner.owner, f);
+	lock_take(&bus->lock);
+	unlist(bus, f);
+	f->realized = false;
+	f->next_gone = bus->gone;
+	bus->gone = f;
 	lock_drop(&bus->lock);
 }
 

@@ -73,13 +73,14 @@ void pci_bus_tell_memory(struct ioapi_bus *bus);
 
 /*
  * Whoever composed the bus. opened, closed: a driver has a function now, or has it no longer; no
- * lock is held. orphan: as ioapi_bus_orphan(). free: the last thing of all, when there is no loop
- * any more.
+ * lock is held. going: it is about to be taken off, its address still its own; likewise. orphan:
+ * as ioapi_bus_orphan(). free: the last thing of all, when there is no loop any more.
  */
 struct pci_bus_owner {
 	void  *owner;
 	void (*opened)(void *owner, struct ioapi_func *f);
 	void (*closed)(void *owner, struct ioapi_func *f);
+	void (*going)(void *owner, struct ioapi_func *f);
 	void (*orphan)(void *owner);
 	void (*free)(void *owner);
 };
@@ -95,6 +96,8 @@ int  pci_func_new(struct ioapi_bus *bus, const char *bdf, const struct pci_ident
 /* Seals and publishes. Before it (or when it failed), pci_func_free() undoes pci_func_new(). */
 int  pci_func_realize(struct ioapi_func *f, struct err *e);
 void pci_func_free(struct ioapi_func *f);
+/* What ioapi_ident() says besides. */
+void pci_func_place(struct ioapi_func *f, enum ioapi_door door, unsigned number, unsigned uio);
 /*
  * Takes a realized function off the bus. One that is not open goes at once. The driver of an open
  * one is asked to let go (IOAPI_IRQ_REQ), and it goes when that closes it; with force it is

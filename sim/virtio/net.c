@@ -94,7 +94,7 @@ static void mac_stage(struct virtio_net *n, unsigned i, uint64_t val)
 	if (n->mac_staged_set != (1u << NET_MAC_LEN) - 1)
 		return;
 	n->mac_staged_set = 0;
-	if (!memcmp(n->mac, n->mac_staged, NET_MAC_LEN))
+	if (n->mac_fixed || !memcmp(n->mac, n->mac_staged, NET_MAC_LEN))
 		return;
 	memcpy(n->mac, n->mac_staged, NET_MAC_LEN);
 	n->d.config_dirty = true;
@@ -521,6 +521,7 @@ static void params_take(struct virtio_net *n, const struct virtio_net_params *p)
 	n->speed = p->speed;
 	n->duplex = !p->speed ? DUPLEX_UNKNOWN : p->half_duplex ? DUPLEX_HALF : DUPLEX_FULL;
 	n->filters = p->filters;
+	n->mac_fixed = p->mac_fixed;
 	n->notifier = p->vhost.notifier;
 	n->packed = p->packed;
 	n->mrg_rxbuf = p->mrg_rxbuf;

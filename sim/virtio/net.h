@@ -30,6 +30,7 @@ struct net_filter {
 struct virtio_net_params {
 	const char *id, *bdf;
 	uint8_t  mac[6];
+	bool     mac_fixed;		/* the driver is refused another: the port drops it */
 	unsigned pairs;			/* most queue pairs to offer */
 	uint16_t queue_size;		/* per queue, power of two */
 	bool     modern, legacy;	/* doors shown; both: transitional */

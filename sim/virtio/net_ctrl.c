@@ -94,8 +94,11 @@ static int run_mac_addr(struct virtio_net *n, const struct command *c, uint32_t 
 		return rc;
 	if ((mac[0] & 1) || !memcmp(mac, zero, sizeof(mac)))
 		return -EINVAL;
-	if (memcmp(n->mac, mac, sizeof(mac)))
-		n->d.config_dirty = true;
+	if (!memcmp(n->mac, mac, sizeof(mac)))
+		return 0;		/* drivers set the one they found */
+	if (n->mac_fixed)
+		return -EINVAL;
+	n->d.config_dirty = true;
 	memcpy(n->mac, mac, sizeof(mac));
 	return 0;
 }

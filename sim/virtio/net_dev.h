@@ -20,7 +20,7 @@ struct virtio_net {
 	uint16_t mtu;
 	uint32_t speed;
 	uint8_t  duplex;		/* as the register has it */
-	bool     filters;
+	bool     filters, mac_fixed;
 	bool     notifier;		/* back-ends may have notify pages of their own */
 	bool     packed, mrg_rxbuf, modern, legacy, server;
 	char     socket[VHOST_SOCKET_MAX];

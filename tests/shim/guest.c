@@ -82,20 +82,51 @@ static int hold(int to)
 
 /* ---- guest --------------------------------------------------------------------------------- */
 
-static void start_holder(void)
+static void take_fds(int from, struct rig *r)
+{
+	char control[CMSG_SPACE(FDS * sizeof(int))] __attribute__((aligned(8))), byte;
+	struct iovec io = { &byte, 1 };
+	struct msghdr m = {
+		.msg_iov = &io, .msg_iovlen = 1,
+		.msg_control = control, .msg_controllen = sizeof(control),
+	};
+	int fds[FDS];
+
+	errno = 77;
+	CHECK_EQ(recvmsg(from, &m, 0), 1);
+	CHECK_EQ(errno, 77);
+	CHECK_EQ(m.msg_controllen, sizeof(control));
+	memcpy(fds, CMSG_DATA((struct cmsghdr *)(void *)control), sizeof(fds));
+	*r = (struct rig){ fds[0], fds[1], fds[2] };
+}
+
+/* The device's holder answers. */
+static int look(int from)
+{
+	struct rig r;
+
+	take_fds(from, &r);
+	CHECK(rig_alive(&r));
+	return check_failed != 0;
+}
+
+/* A copy of this program in another role; *to is a socket to it. */
+static pid_t start(const char *role, int *to)
 {
 	char fd[16];
 	int pair[2];
+	pid_t pid;
 
 	CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
 	snprintf(fd, sizeof(fd), "%d", pair[1]);
-	holder_pid = vfork();
-	if (!holder_pid) {
-		execl("/proc/self/exe", "guest", "hold", fd, (char *)NULL);
+	pid = vfork();
+	if (!pid) {
+		execl("/proc/self/exe", "guest", role, fd, (char *)NULL);
 		_exit(1);
 	}
 	close(pair[1]);
-	holder = pair[0];
+	*to = pair[0];
+	return pid;
 }
 
 static int value_there(void)
@@ -109,22 +140,10 @@ static int value_there(void)
 
 static void descriptors_of_another_process_are_known(void)
 {
-	char control[CMSG_SPACE(FDS * sizeof(int))] __attribute__((aligned(8))), byte;
-	struct iovec io = { &byte, 1 };
-	struct msghdr m = {
-		.msg_iov = &io, .msg_iovlen = 1,
-		.msg_control = control, .msg_controllen = sizeof(control),
-	};
 	struct vfio_group_status s = { .argsz = sizeof(s) };
-	int fds[FDS];
 
-	start_holder();
-	errno = 77;
-	CHECK_EQ(recvmsg(holder, &m, 0), 1);
-	CHECK_EQ(errno, 77);
-	CHECK_EQ(m.msg_controllen, sizeof(control));
-	memcpy(fds, CMSG_DATA((struct cmsghdr *)(void *)control), sizeof(fds));
-	got = (struct rig){ fds[0], fds[1], fds[2] };
+	holder_pid = start("hold", &holder);
+	take_fds(holder, &got);
 	CHECK_EQ(ioctl(got.container, VFIO_GET_API_VERSION), VFIO_API_VERSION);
 	CHECK_EQ(ioctl(got.group, VFIO_GROUP_GET_STATUS, &s), 0);
 	CHECK_EQ(s.flags, VFIO_GROUP_FLAGS_VIABLE | VFIO_GROUP_FLAGS_CONTAINER_SET);
@@ -224,6 +243,22 @@ static void a_guest_outlives_its_holder(void)
 	rig_down(&got);
 }
 
+/* Each time anew, however soon after the last. */
+static void a_device_that_is_opened_again_takes_guests_again(void)
+{
+	for (unsigned i = 0; i < 30 && !check_failed; i++) {
+		struct rig r = rig_up();
+		int to, status;
+		pid_t pid = start("look", &to);
+
+		send_fds(to, &r);
+		waitpid(pid, &status, 0);
+		CHECK_EQ(status, 0);
+		close(to);
+		rig_down(&r);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	static const struct check_test tests[] = {
@@ -233,9 +268,10 @@ int main(int argc, char **argv)
 		T(a_coalesced_page_is_shared_by_its_name),
 		T(a_foreign_descriptor_stays_foreign),
 		T(a_guest_outlives_its_holder),
+		T(a_device_that_is_opened_again_takes_guests_again),
 	};
 
 	if (argc > 2)
-		return hold(atoi(argv[2]));
+		return (strcmp(argv[1], "hold") ? look : hold)(atoi(argv[2]));
 	return check_main(tests, ARRAY_SIZE(tests));
 }

@@ -203,6 +203,26 @@ static void a_page_mapped_over_goes_back_and_comes_anew(void)
 	CHECK_EQ(pages_left(), before);
 }
 
+static void a_page_that_may_not_be_replaced_is_kept(void)
+{
+	char *p = room(2);
+	int fd = page_memfd(1);
+
+	CHECK(put(p, page_memfd(0)));
+	strcpy(p, "kept");
+	errno = 0;
+	CHECK(mmap(p, HUGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED_NOREPLACE, fd, 0) ==
+	      MAP_FAILED);
+	CHECK_EQ(errno, EEXIST);
+	CHECK(!strcmp(p, "kept"));
+	munmap(p + HUGE, HUGE);
+	CHECK(mmap(p + HUGE, HUGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED_NOREPLACE, fd,
+		   0) == p + HUGE);
+	CHECK_EQ(count_files(p, 2), 1);
+	close(fd);
+	munmap(p, 2 * HUGE);
+}
+
 static void pages_below_or_far_away_get_a_file_of_their_own(void)
 {
 	char *p = room(64);
@@ -302,6 +322,7 @@ int main(void)
 		T(a_page_touched_elsewhere_first_is_moved),
 		T(what_was_written_is_never_lost),
 		T(a_page_mapped_over_goes_back_and_comes_anew),
+		T(a_page_that_may_not_be_replaced_is_kept),
 		T(pages_below_or_far_away_get_a_file_of_their_own),
 		T(a_childs_unmapping_takes_nothing_from_the_parent),
 		T(what_is_not_ours_to_coalesce_stays),

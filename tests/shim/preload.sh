@@ -27,6 +27,8 @@ for p in vfio fds faults signals hugepages guest; do
 done
 NETS=(--net "socket=$T/lent,wait=1000")
 SHIM_SOCKET=$T/lent run -- "$B/tests/shim/lent"
+NETS=(--net "socket=$T/refused,wait=1000" --net "socket=$T/none,wait=0,door=uio")
+SHIM_SOCKET=$T/refused PODPCI_LOG=error run -- "$B/tests/shim/refused"
 nets
 mkdir "$T/ctl"
 PODPCI=$B/bin/podpci SHIM_CTL=$T/ctl run --option "ctl=$T/ctl" -- "$B/tests/shim/plug"

@@ -84,9 +84,9 @@ static void wrong_nets_are_refused_with_the_law_they_break(void)
 		{ "socket=/s,bdf=0000:00:04.0x",
 		  "bdf=0000:00:04.0x: must be a PCI address such as 0000:00:04.0", -EINVAL },
 		{ "socket=/s,Queues=2",
-		  "Queues: unknown key; there are socket, tap, server, id, bdf, mac, queues, "
-		  "queue-size, mode, door, packed, mrg, mtu, speed, duplex, filters, "
-		  "host-notifier, timeout, wait",
+		  "Queues: unknown key; there are socket, tap, server, id, bdf, mac, "
+		  "mac-fixed, queues, queue-size, mode, door, packed, mrg, mtu, speed, "
+		  "duplex, filters, host-notifier, timeout, wait",
 		  -EINVAL },
 	};
 
@@ -185,8 +185,8 @@ static void defaults_are_as_documented(void)
 	CU_EQ(config_finish(&c, NULL), 0);
 	CU_ASSERT_TRUE(config_format(&c, text, sizeof(text)) < (int)sizeof(text));
 	EXPECT_TEXT(text, "net socket=/s,server=off,id=net0,bdf=0000:00:04.0,mac=52:54:00:00:00:01,"
-		    "queues=1,queue-size=256,mode=modern,door=vfio,packed=on,mrg=on,duplex=full,"
-		    "filters=off,host-notifier=off,timeout=2000,wait=1000\n"
+		    "mac-fixed=off,queues=1,queue-size=256,mode=modern,door=vfio,packed=on,mrg=on,"
+		    "duplex=full,filters=off,host-notifier=off,timeout=2000,wait=1000\n"
 		    "option coalesce=on\noption pagemap=on\n");
 }
 
@@ -418,7 +418,7 @@ static void each_key_has_help(void)
 
 	for (; (help = config_help(n, &key)); n++)
 		CU_ASSERT_TRUE(strlen(key) > 1 && strlen(help) > 10);
-	CU_EQ(n, 19);
+	CU_EQ(n, 20);
 	for (n = 0; (help = config_option_help(n, &key)); n++)
 		CU_ASSERT_TRUE(strlen(key) > 1 && strlen(help) > 10);
 	CU_EQ(n, 4);

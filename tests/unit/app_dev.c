@@ -2,6 +2,7 @@
 // app_dev.c - the control socket of a process with devices, asked as `podpci dev` asks.
 // pkg-config: json-c
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>	/* pthread_create() is the loop's: this test runs under TSan too */
 #include <string.h>
 #include <sys/stat.h>
@@ -12,6 +13,7 @@
 #include "include/ctlapi.h"
 #include "include/ioapi.h"
 #include "sim/app/sim.h"
+#include "sim/app/sysfs.h"
 #include "sim/core/err.h"
 #include "tests/unit/cu.h"
 
@@ -244,6 +246,172 @@ static void devices_are_plugged_in_and_out(void)
 	down(&r);
 }
 
+/* ---- devices that processes share by their sysfs ------------------------------------------- */
+
+struct shared {
+	char dir[32], conf[64];
+	struct ioapi_bus *one, *other;
+	struct err e;
+};
+
+/* Two buses of one tree, as two processes of a container have them. */
+static void shared_up(struct shared *s)
+{
+	struct ioapi_bus *bus = NULL;
+	struct config c;
+	int fd;
+
+	memset(s, 0, sizeof(*s));
+	strcpy(s->dir, "/tmp/app_dev.XXXXXX");
+	CU_ASSERT_PTR_NOT_NULL_FATAL(mkdtemp(s->dir));
+	snprintf(s->conf, sizeof(s->conf), "%s/bus/pci/podpci.conf", s->dir);
+	config_init(&c);
+	CU_EQ(config_add_net(&c, "socket=/a", NULL), 0);
+	CU_EQ(config_option(&c, "coalesce=off", NULL), 0);
+	CU_EQ(config_finish(&c, NULL), 0);
+	CU_EQ(sim_new(&bus, &c, NULL), 0);
+	fd = open(s->dir, O_RDONLY | O_DIRECTORY);
+	CU_EQ(sysfs_render(bus, &c, fd, (uid_t)-1, &s->e), 0);
+	close(fd);
+	ioapi_bus_close(bus);
+	CU_EQ_FATAL(ioapi_bus_open(&s->one, s->conf, &s->e), 0);
+	CU_EQ_FATAL(ioapi_bus_open(&s->other, s->conf, &s->e), 0);
+}
+
+static void shared_down(struct shared *s)
+{
+	char cmd[64];
+
+	ioapi_bus_close(s->one);
+	ioapi_bus_close(s->other);
+	snprintf(cmd, sizeof(cmd), "rm -rf %s", s->dir);
+	CU_EQ(system(cmd), 0);
+}
+
+static unsigned files(const struct shared *s)
+{
+	char cmd[96];
+	unsigned n = 0;
+	FILE *f;
+
+	snprintf(cmd, sizeof(cmd), "find %s | wc -l", s->dir);
+	f = popen(cmd, "r");
+	CU_EQ(fscanf(f, "%u", &n), 1);
+	pclose(f);
+	return n;
+}
+
+static bool shown(const struct shared *s, const char *file)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), "%s/%s", s->dir, file);
+	return !access(path, F_OK);
+}
+
+static void what_is_plugged_in_is_in_sysfs_until_it_goes(void)
+{
+	unsigned before, fds = fds_open();
+	struct ioapi_func *f;
+	struct shared s;
+
+	shared_up(&s);
+	before = files(&s);
+	for (unsigned i = 0; i < 70; i++) {	/* more often than there are numbers */
+		CU_EQ_FATAL(ioapi_bus_add(s.one, "id=n,socket=/n,bdf=0000:00:09.0", &f, &s.e), 0);
+		CU_ASSERT(shown(&s, "bus/pci/devices/0000:00:09.0/iommu_group/type"));
+		CU_ASSERT(shown(&s, "bus/pci/drivers/vfio-pci/0000:00:09.0/vendor"));
+		CU_EQ(ioapi_bus_del(f, false, &s.e), 0);
+	}
+	CU_EQ(files(&s), before);
+	/* Its driver finds all of it until it lets go. */
+	CU_EQ(ioapi_bus_add(s.one, "id=n,socket=/n,bdf=0000:00:09.0,wait=0", &f, &s.e), 0);
+	CU_EQ(ioapi_open(f, &s.e), 0);
+	CU_EQ(ioapi_bus_del(f, false, &s.e), 0);
+	CU_ASSERT(shown(&s, "bus/pci/devices/0000:00:09.0/iommu_group/type"));
+	ioapi_close(f);
+	CU_EQ(files(&s), before);
+	shared_down(&s);
+	CU_EQ(fds_open(), fds);
+}
+
+static void other_processes_follow(void)
+{
+	struct ioapi_ident one, other;
+	struct ioapi_bus *late = NULL;
+	struct ioapi_func *f, *g;
+	struct shared s;
+
+	shared_up(&s);
+	CU_EQ(ioapi_bus_add(s.one, "id=n,socket=/n,queues=2", &f, &s.e), 0);
+	ioapi_ident(f, &one);
+	CU_ASSERT_PTR_NULL(ioapi_bus_find(s.other, one.bdf));
+	ioapi_bus_scan(s.other);
+	g = ioapi_bus_find(s.other, one.bdf);
+	CU_ASSERT_PTR_NOT_NULL_FATAL(g);
+	ioapi_ident(g, &other);
+	CU_EQ(memcmp(&one, &other, sizeof(one)), 0);
+	CU_EQ(ioapi_bus_flag(s.other, "coalesce"), 0);	/* theirs stay theirs */
+	/* One that comes later, and one that adds: places are taken. */
+	CU_EQ(ioapi_bus_open(&late, s.conf, &s.e), 0);
+	CU_ASSERT_PTR_NOT_NULL(ioapi_bus_find(late, one.bdf));
+	CU_EQ(ioapi_bus_add(late, "id=n,socket=/m", &f, &s.e), -EEXIST);
+	CU_EQ(ioapi_bus_add(late, "id=m,socket=/m", &f, &s.e), 0);
+	ioapi_ident(f, &other);
+	CU_ASSERT_STRING_EQUAL(other.bdf, "0000:00:06.0");
+	CU_EQ(other.number, one.number + 1);
+	/* Whoever takes one off: it is gone for all, a configured one too. */
+	CU_EQ(ioapi_bus_del(g, false, &s.e), 0);
+	CU_EQ(ioapi_bus_del(ioapi_bus_func(s.other, 0), false, &s.e), 0);
+	ioapi_bus_scan(s.one);
+	CU_ASSERT_PTR_NULL(ioapi_bus_find(s.one, one.bdf));
+	CU_ASSERT_PTR_NULL(ioapi_bus_find(s.one, "0000:00:04.0"));
+	CU_ASSERT_PTR_NOT_NULL(ioapi_bus_find(s.one, other.bdf));
+	ioapi_bus_close(late);
+	shared_down(&s);
+}
+
+static void a_device_nobody_vouches_for_is_none(void)
+{
+	static const char *const bad[] = {
+		"", "net socket=/x,bdf=0000:00:07.0\n", "# number 0 uio 0\nnet socket=/x\n",
+		"# number 65 uio 0\nnet socket=/x,bdf=0000:00:07.0\n",
+		"# number 1 uio 0\nnet socket=/x,bdf=0000:00:07.0\n",	/* another's number */
+		"# number 9 uio 0\nnet socket=/x,bdf=0000:00:08.0\n",	/* another's place */
+		"# number 9 uio 0\nnet socket=/x,id=net0,bdf=0000:00:07.0\n",
+		"# number 9 uio 0\noption coalesce=on\n", "# number 9 uio 0\nnet mtu=1\n",
+	};
+	char path[128];
+	struct shared s;
+	FILE *f;
+
+	shared_up(&s);
+	snprintf(path, sizeof(path), "%s/bus/pci/devices/0000:00:07.0", s.dir);
+	CU_EQ(mkdir(path, 0755), 0);
+	ioapi_bus_scan(s.one);
+	strcat(path, "/podpci.net");
+	for (unsigned i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		f = fopen(path, "w");
+		fputs(bad[i], f);
+		fclose(f);
+		ioapi_bus_scan(s.one);
+		CU_ASSERT_PTR_NULL(ioapi_bus_func(s.one, 1));
+		CU_EQ(ioapi_bus_flag(s.one, "coalesce"), 0);
+	}
+	f = fopen(path, "w");
+	fputs("# number 9 uio 0\nnet socket=/x,bdf=0000:00:07.0\n", f);
+	fclose(f);
+	if (!getuid()) {	/* of a stranger */
+		CU_EQ(chown(path, 12345, 12345), 0);
+		ioapi_bus_scan(s.one);
+		CU_ASSERT_PTR_NULL(ioapi_bus_func(s.one, 1));
+		CU_EQ(chown(path, 0, 0), 0);
+	}
+	ioapi_bus_scan(s.one);
+	CU_ASSERT_PTR_NOT_NULL(ioapi_bus_func(s.one, 1));
+	shared_down(&s);
+}
+
 static void a_child_leaves_the_socket_to_its_parent(void)
 {
 	int status = 1;
@@ -271,4 +439,7 @@ CU_MAIN("app/dev",
 	T(counters_and_features_are_told),
 	T(accesses_are_followed_live_and_in_the_file),
 	T(devices_are_plugged_in_and_out),
+	T(what_is_plugged_in_is_in_sysfs_until_it_goes),
+	T(other_processes_follow),
+	T(a_device_nobody_vouches_for_is_none),
 	T(a_child_leaves_the_socket_to_its_parent))

@@ -140,7 +140,7 @@ static int tree_up(struct tree *t, const char *net)
 	CU_EQ(sim_new(&t->bus, &t->c, NULL), 0);
 	CU_ASSERT_PTR_NOT_NULL(mkdtemp(t->path));
 	t->dirfd = open(t->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	return sysfs_render(t->bus, &t->c, t->dirfd, &e);
+	return sysfs_render(t->bus, &t->c, t->dirfd, (uid_t)-1, &e);
 }
 
 static void tree_down(struct tree *t)
@@ -214,7 +214,7 @@ static void a_directory_in_use_is_refused(void)
 	struct tree t;
 
 	CU_EQ(tree_up(&t, "socket=/a"), 0);
-	CU_EQ(sysfs_render(t.bus, &t.c, t.dirfd, &e), -EEXIST);
+	CU_EQ(sysfs_render(t.bus, &t.c, t.dirfd, (uid_t)-1, &e), -EEXIST);
 	CU_ASSERT_STRING_EQUAL(e.msg, "mkdir bus: File exists");
 	tree_down(&t);
 }

@@ -162,6 +162,26 @@ static void a_mac_is_judged(void)
 	rig_down(&c.r);
 }
 
+static void a_fixed_mac_stays(void)
+{
+	static const struct rig_opts fixed = { .mac_fixed = true };
+	static const struct rig_opts legacy = { .mac_fixed = true, .transitional = true };
+	static const uint8_t home[] = { 0x52, 0x54, 0x00, 0x12, 0x34, 0x56 };
+	uint64_t was;
+
+	CU_EQ_FATAL(ctl_up_with(&c, CTL_ALL, &fixed), RUNNING);
+	was = dc(&c.r, 0, 4);
+	CU_EQ(ctl_command(&c, 1, VIRTIO_NET_CTRL_MAC_ADDR_SET, "\2\2\2\2\2\2", 6), ERR);
+	CU_EQ(ctl_command(&c, 1, VIRTIO_NET_CTRL_MAC_ADDR_SET, home, 6), OK);
+	CU_EQ(dc(&c.r, 0, 4), was);
+	rig_down(&c.r);
+	CU_EQ_FATAL(rig_up(&c.r, &legacy), 0);
+	for (unsigned i = 0; i < 6; i++)
+		CU_EQ(lg_set(&c.r, 20 + i, 1, 2), 0);
+	CU_EQ(lg(&c.r, 20, 4), was);
+	rig_down(&c.r);
+}
+
 /* Counts that the payload does not hold, with sums chosen to wrap 32-bit products. */
 static void mac_tables_are_judged(bool packed)
 {
@@ -435,6 +455,8 @@ CU_MAIN("virtio/ctrl",
 	ROW("A-CV-14,15 pairs go on and off", pairs_go_on_and_off),
 	{ "A-CV-17 wrong pairs change nothing", wrong_pairs_change_nothing },
 	{ "A-CV-09 A-NC-14 a MAC is judged", a_mac_is_judged },
+	{ "a fixed MAC stays, by the control queue and by the legacy registers",
+	  a_fixed_mac_stays },
 	ROW("A-CV-27 MAC tables are judged", mac_tables_are_judged),
 	ROW("A-SR-01,02 A-PR-03,07 any cut is understood", any_cut_is_understood),
 	ROW("A-CV-28 A-SR-14 odd buffers come back", odd_buffers_come_back),
