@@ -42,16 +42,32 @@ BOX=0
 LOOK='lspci -n; cat /etc/ld.so.preload; grep -c podpci /proc/self/maps
 	ls /sys/kernel/iommu_groups; [ -e /sys/module/kernel ] || [ -d /sys/module ] && echo module
 	grep hugetlbfs /proc/mounts; cat /sys/bus/pci/podpci/network.json; id -u
-	touch /sys/bus/pci/x /dev/podpci/x 2>&1 | grep -c Read-only; ls -l /proc/self/fd
+	touch /sys/bus/pci/x /dev/podpci/x 2>&1 | grep -c Read-only
+	cd /dev/podpci/plugs && mkdir bus/pci/devices/plugged kernel/iommu_groups/plugged &&
+		touch bus/pci/drivers/vfio-pci/plugged &&
+		rm -r bus/pci/devices/0000:00:04.0/power &&
+		ls -d /sys/bus/pci/devices/plugged /sys/kernel/iommu_groups/plugged \
+			/sys/bus/pci/drivers/vfio-pci/plugged
+	touch bus/pci/drivers/x 2>&1 | grep "Permission denied"; find . -name "*podpci*"; cd /
+	ls -l /proc/self/fd
 	python3 -c "import socket; s = socket.socket(socket.AF_UNIX)
 s.connect(\"/dev/podpci/net1/vhost.sock\"); print(\"connected\")"'
+
+# The pod may write where devices come and go, and only there: not in what other users run by.
+can_plug() {
+	has "$OUT" '^/sys/bus/pci/devices/plugged$' &&
+		has "$OUT" '^/sys/kernel/iommu_groups/plugged$' &&
+		has "$OUT" '^/sys/bus/pci/drivers/vfio-pci/plugged$' &&
+		has "$OUT" "touch: .*bus/pci/drivers/x.*: Permission denied" &&
+		has_not "$OUT" '^\./.*podpci'
+}
 
 shown_by() {	# RUNTIME [JQ-PROGRAM on config.json]
 	succeeds ADD "$MEM" && bundle "$LOOK" && hooked && edit "${2:-.}" && start "$1" || return
 	[ $RC = 0 ] && has "$OUT" '^00:04.0 0200: 1af4:1041' && has "$OUT" '"pci":"0000:00:04.0"' &&
 		has "$OUT" '^/sys/bus/pci/podpci/libpodpci.so$' && has "$OUT" 'hugetlbfs.*size=4' &&
 		has "$OUT" '^1000$' && has "$OUT" '^connected$' && has "$OUT" '^module$' &&
-		has "$OUT" '^2$' || { echo "$RC $OUT $ERR"; return 1; }
+		has "$OUT" '^2$' && can_plug || { echo "$RC $OUT $ERR"; return 1; }
 	# /proc/self/fd: its own three and the directory
 	[ "$(sed -n '/^total 0/,$p' <<<"$OUT" | grep -c ' -> ')" -le 4 ] ||
 		{ echo "$OUT"; return 1; }
@@ -78,6 +94,49 @@ root_cannot_be_written() {	# not even by the host: /etc is covered with what it 
 		{ echo "$OUT $ERR"; return 1; }
 }
 
+# A pod written for userspace-cni: its annotation says where, its program reads that file and finds
+# the socket by it.
+as_userspace_cni() {
+	local where
+	succeeds ADD "$(jq -c '.ipam = {type: "fake-ipam"}' <<<"$MEM")" || return
+	bundle 'cat /shared/configData-c1-net1.json; cmp /shared/*.json /dev/podpci/*.json
+		python3 -c "import json, socket; s = socket.socket(socket.AF_UNIX)
+f = json.load(open(\"/shared/configData-c1-net1.json\"))[\"config\"][\"vhost\"]
+s.connect(\"/shared/\" + f[\"socketfile\"]); print(\"connected as\", f[\"mode\"])"' &&
+		mkdir "$T/bundle/rootfs/shared" || return
+	for where in '"userspace/mapped-dir": "/shared"' '"userspace/mappedDir": "/shared//"'; do
+		hooked "{\"io.kubernetes.cri.sandbox-id\": \"c1\", $where}" && start runc
+		[ $RC = 0 ] && has "$OUT" '^connected as client$' &&
+			same file "$(sed '/^connected/d' <<<"$OUT" | jq -c '[.containerId,
+				.ifName, .name, .config.iftype, .ipResult.ips[0].address]')" \
+				'["c1","net1","dpdk","vhostuser","10.9.0.7/24"]' ||
+			{ echo "$OUT $ERR"; return 1; }
+	done
+	for where in /proc/x /sys / /dev shared /a/../../etc '/x\n'; do
+		hooked "{\"io.kubernetes.cri.sandbox-id\": \"c1\",
+			\"userspace/mapped-dir\": \"$where\"}" && start runc
+		[ $RC != 0 ] && has "$ERR" 'mapped-dir: must be' || { echo "$where"; return 1; }
+	done
+	succeeds DEL "$ALL" && clean
+}
+
+# What a pod may write to holds so many files, and then no more.
+files_are_bounded() {
+	succeeds ADD "$(conf '.memory = {backing: "tmpfs", size: "64Mi"}')" &&
+		bundle 'python3 -c "import os
+for d in \"/dev/hugepages\", \"/dev/podpci/plugs/bus/pci/devices\":
+	n = 0
+	try:
+		while n < 20000:
+			os.mkdir(f\"{d}/{n}\")
+			n += 1
+	except OSError as e:
+		print(d, 1000 < n < 9000, e.strerror)"' && hooked && start runc || return
+	same files "$OUT" "/dev/hugepages True No space left on device
+/dev/podpci/plugs/bus/pci/devices True No space left on device" && succeeds DEL "$ALL" && clean ||
+		{ echo "$ERR"; return 1; }
+}
+
 no_attachment() {
 	bundle 'lspci -n | grep -c 1041; echo ran' && hooked && start runc && has "$OUT" '^ran$' &&
 		has_not "$OUT" 'podpci' && [ $RC = 0 ]
@@ -90,6 +149,37 @@ in_user_namespace() {	# the socket is for the host's number of the container's u
 			if .destination == "/dev/pts" then {options: ["newinstance"]} else {} end) |
 		.mounts += [{destination: "/sys", type: "bind", source: "/sys",
 			options: ["rbind", "ro"]}]'
+}
+
+# From the node, into a pod whose /sys is read-only; its driver is stock DPDK.
+plugged_into_a_pod() {
+	local rc=1 pid
+	command -v dpdk-testpmd >/dev/null || { echo "dpdk-testpmd is not installed"; return 1; }
+	mkfifo "$T/say" && exec 7<>"$T/say" && succeeds ADD "$ALL" &&
+		bundle exec stdbuf -oL dpdk-testpmd --lcores 0@0,1@0 --no-huge -m 64 \
+			--no-telemetry -- -i --total-num-mbufs=2048 && hooked || return
+	runc --root "$T/runtime" run -b "$T/bundle" hot <"$T/say" >"$T/hot" 2>&1 &
+	until_says 'testpmd>' && pid=$(runc --root "$T/runtime" state hot | jq .pid) &&
+		"$PODPCI" dev -p "$pid" add net9 socket /dev/podpci/net1/other.sock &&
+		echo "port attach 0000:00:05.0" >&7 && until_says 'Port 1 is attached' &&
+		echo "port detach 1" >&7 && until_says 'Now total ports is 1' &&
+		"$PODPCI" dev -p "$pid" del net9 &&
+		same devices "$(ls "/proc/$pid/root/sys/bus/pci/devices")" 0000:00:04.0 && rc=0
+	echo quit >&7
+	wait $!
+	exec 7>&-
+	rm "$T/say"
+	[ $rc = 0 ] || tail -n 20 "$T/hot"
+	succeeds DEL "$ALL" && clean && return $rc
+}
+
+until_says() {
+	local i
+	for ((i = 0; i < 500; i++)); do
+		! grep -q "$1" "$T/hot" || return 0
+		sleep 0.02
+	done
+	return 1
 }
 
 broken_is_told() {
@@ -164,7 +254,8 @@ dry_run_is_golden() {
 	box_up && succeeds ADD "$MEM" || return
 	hook "$(state)" --dry-run
 	box_down
-	sed "s,$T,NODE,g; s,$B,BUILD,g; s/[0-9a-f]\{32\}/DIGEST/g; s/mac[\"\\:=]*[0-9a-f:]*/MAC/g" \
+	sed "s,$T,NODE,g; s,$B,BUILD,g; s/[0-9a-f]\{32\}/DIGEST/g
+		s/mac[\"\\:=]\+[0-9a-f:]*/MAC/g" \
 		"$T/out" | diff "$ROOT/tests/golden/hook-plan.txt" - && succeeds DEL "$MEM"
 }
 
@@ -264,6 +355,9 @@ try "D-AD-01, D-HK-06, D-HK-07, D-HK-10, D-PA-18 runc: a pod's device in its con
 try "D-HK-16 crun: the same" in_crun
 try "a root that nobody can write is no obstacle" root_cannot_be_written
 try "D-HK-14 a user namespace: the socket is for its user" in_user_namespace
+try "a device plugged into a running pod is found by its address" plugged_into_a_pod
+try "a pod of userspace-cni finds its file and its socket where it says" as_userspace_cni
+try "D-SE-10 what a pod may write to holds so many files" files_are_bounded
 try "a container without an attachment is left as it is" no_attachment
 try "D-HK-03 a container whose device cannot be shown does not start, and it is said why" \
 	broken_is_told

@@ -193,7 +193,7 @@ nobody_looks_into_the_hook() {
 
 bundle() {
 	rm -rf "$T/bundle"
-	"$ROOT/deploy/bundle.sh" "$T/bundle" -- sh -c "$*" </dev/null || return
+	"$ROOT/deploy/bundle.sh" "$T/bundle" "$B/tests/e2e:/t" -- sh -c "$*" </dev/null || return
 	jq '.annotations = {"io.kubernetes.cri.sandbox-id": "c1",
 		"io.kubernetes.cri.container-type": "container"} |
 		del(.mounts[] | select(.type == "hugetlbfs"))' "$T/bundle/config.json" \
@@ -241,6 +241,42 @@ socket.socket(socket.AF_UNIX).connect(\"/dev/podpci/net1/vhost.sock\"); print(\"
 		has_not "$OUT" '/dev/(vfio|uio|vhost|mem|net)' || { echo "$OUT $ERR"; return 1; }
 	same "hostPath in examples" "$(grep -rlE 'hostPath|privileged: true' \
 		"$ROOT/deploy/k8s/examples")" '' && succeeds DEL "$ALL" && clean
+}
+
+# asks JQ-PROGRAM WANT: what a driver with three devices of such a network gets when it asks for
+# another address, for others' frames and for room for longer ones
+asks() {
+	local conf if
+	conf=$(conf '.mode = "transitional" | '"$1")
+	for if in net1 net2 net3; do
+		IF=$if succeeds ADD "$conf" || return
+	done
+	bundle '/t/askmore 0000:00:04.0 0000:00:05.0 0000:00:06.0' && in_pod
+	[ $RC = 0 ] && same "asked and got" "$(jq -c . <<<"$OUT")" "$2" ||
+		{ echo "$RC $OUT $ERR"; return 1; }
+}
+
+gone() {	# all three
+	local if
+	for if in net1 net2 net3; do
+		IF=$if succeeds DEL "$ALL" || return
+	done
+	clean
+}
+
+drops() {	# CAUSE: frames of all ports
+	"$PODPCI" switch -s "$T/ctl" -j stats | jq "[.[].drop_$1] | add"
+}
+
+asking_for_more_is_in_vain() {
+	asks '.mtu = 1500' '{"mac":1,"mac_changed":0,"from_other":0,"promisc":0,"table":0,'`
+		`'"delivered":1,"overheard":0,"long":0}' || return
+	same "spoofed" "$(drops spoofed)" 1 && same "too long" "$(drops too_long)" 1 && gone
+}
+
+policy_grants_an_address() {
+	asks '.spoofcheck = false' '{"mac":0,"mac_changed":1,"from_other":1,"promisc":0,'`
+		`'"table":0,"delivered":1,"overheard":0,"long":1}' && gone
 }
 
 # What IPAM gave is also where a program without a JSON parser looks.
@@ -296,6 +332,31 @@ upgraded_under_use() {
 		same "half files" "$(find "$T/host" -name '*.new')" ''
 }
 
+# On a node without a switch of ours the programs are all there is: they are kept where they were.
+stays_installed() {
+	local installer rc=0 opt=$T/host2/opt
+	HOST=$T/host2 SOURCE=$B sh "$ROOT/deploy/install.sh" --stay 0.1 &
+	installer=$!
+	comes [ -e "$T/host2/etc/containers/oci/hooks.d/podpci-stop.json" ] || return
+	echo '{"attachmentsMax": 3}' >"$T/host2/etc/podpci/node.json"
+	rm -r "$opt/cni" "$opt/podpci/bin/podpci-cni" && chmod 777 "$opt/podpci/bin/podpci-hook"
+	comes [ -x "$opt/podpci/bin/podpci-cni" ] && comes [ -L "$opt/cni/bin/podpci-cni" ] &&
+		comes eval '[ "$(stat -c %a "$opt/podpci/bin/podpci-hook")" = 755 ]' &&
+		kill $installer && wait $installer &&
+		has "$(cat "$T/host2/etc/podpci/node.json")" attachmentsMax || rc=1
+	kill $installer 2>/dev/null
+	return $rc
+}
+
+comes() {	# COMMAND...: true within five seconds
+	for ((i = 0; i < 250; i++)); do
+		! "$@" || return 0
+		sleep 0.02
+	done
+	echo "not within the time: $*"
+	return 1
+}
+
 check "the switch starts" switch_up
 try "D-DL-09 in a chain DEL leaves what others made and still need" chain_is_left
 try "D-SE-08 a pod that fills its memory fills its own" full_memory_is_the_pods
@@ -312,8 +373,13 @@ try "D-SE-18 the plugin gives up what it does not need, for what it starts too" 
 try "D-HK-15 nobody without rights looks into the hook" nobody_looks_into_the_hook
 try "D-PA-16 what a pod can read holds no secret of the node" no_secrets
 try "D-SE-15 a pod needs no right and no device of the host" restricted_is_enough
+try "D-SE-12 a driver that asks for another address, others' frames or a larger MTU gets none" \
+	asking_for_more_is_in_vain
+try "D-SE-12 what the network allows it gets: another address, long frames" \
+	policy_grants_an_address
 try "a pod's addresses and routes are in its environment" network_is_in_the_environment
 try "D-SE-22 a read-only root, other clocks and no cgroups are no obstacle" odd_node
 try "D-SE-17 an upgrade is never seen half done" upgraded_under_use
+try "what was installed stays where a node has no switch of ours" stays_installed
 switch_down
 finish

@@ -18,7 +18,8 @@ only_json_on_stdout() {
 
 codes() {	# each code by what it is for
 	fails 1 'cniVersion' ADD "$(conf '.cniVersion = "1.2.0"')" &&
-		fails 2 'netdev.*true' ADD "$(conf '.netdev = true')" &&
+		fails 2 'spoofcheck.*true' ADD "$(conf '.backend = "ovs" |
+			.ovs = {bridge: "br0"} | .spoofcheck = true')" &&
 		fails 4 'CNI_IFNAME' ADD "$ALL" CNI_IFNAME= &&
 		fails 6 'JSON' ADD '{"name":' &&
 		fails 7 'vlan.*9999' ADD "$(conf '.vlan = 9999')" &&

@@ -11,6 +11,7 @@ netns b
 ALL=$(conf)
 MEM=$(conf '.memory = {size: "4Mi"}')
 IPAM=$(conf '.ipam = {type: "fake-ipam"} | .memory = {backing: "tmpfs", size: "1Mi"}')
+LINK=$(jq -c '.netdev = true' <<<"$IPAM")
 jq '.gcGraceMs = 0' "$T/node.json" >"$T/n" && mv "$T/n" "$T/node.json"
 
 record() {	# its path
@@ -164,28 +165,28 @@ check_sees() {
 	RESULT=$OUT
 	fails 7 'prevResult' CHECK "$IPAM" &&
 		fails 1 'CHECK' CHECK "$(check_conf '.cniVersion = "0.3.1"')" &&
-		fails 100 'another address' CHECK \
+		fails 103 'another address' CHECK \
 			"$(check_conf '.prevResult.interfaces[0].mac = "52:54:00:00:00:09"')" &&
 		fails 7 'no such interface' CHECK "$(check_conf '.prevResult.interfaces = []')" ||
 			return
 	echo '{"cniVersion":"1.1.0","code":98,"msg":"address lost"}' >"$T/ipam.fail.CHECK"
 	fails 98 'address lost' CHECK "$(check_conf)" || return
 	rm "$T/ipam.fail.CHECK"
-	umount "$(find "$T/st" -type d -name m)" && fails 100 'not mounted' CHECK "$(check_conf)" ||
+	umount "$(find "$T/st" -type d -name m)" && fails 103 'not mounted' CHECK "$(check_conf)" ||
 		return
 	succeeds DEL "$IPAM" && succeeds ADD "$IPAM" || return
 	RESULT=$OUT
 	"$PODPCI" switch -s "$T/ctl" port del "$("$PODPCI" switch -s "$T/ctl" -j port |
 		jq -r '.[0].name')" || return
-	fails 100 'pod-' CHECK "$(check_conf)" && succeeds DEL "$IPAM" && succeeds ADD "$IPAM" ||
+	fails 103 'pod-' CHECK "$(check_conf)" && succeeds DEL "$IPAM" && succeeds ADD "$IPAM" ||
 		return
 	RESULT=$OUT
 	switch_down
-	fails 100 '' CHECK "$(check_conf)" || fails 11 '' CHECK "$(check_conf)"
+	fails 11 '' CHECK "$(check_conf)"
 	local rc=$?
 	switch_up
-	fails 100 '' CHECK "$(check_conf)" || return
-	succeeds DEL "$IPAM" && clean && [ $rc = 0 ] && fails 100 '' CHECK "$(check_conf)"
+	fails 103 'pod-' CHECK "$(check_conf)" || return
+	succeeds DEL "$IPAM" && clean && [ $rc = 0 ] && fails 103 '' CHECK "$(check_conf)"
 }
 
 a_new_switch_gets_its_ports() {
@@ -286,8 +287,10 @@ try "D-ST-01..05 STATUS says whether ADD can be served and what is short" status
 
 left_after() {	# cheap: no files and no ports
 	[ -z "$(ls -A "$T/st")" ] && ! grep -q "$T/st" /proc/self/mountinfo &&
-		[ -z "$("$PODPCI" switch -s "$T/ctl" port show)" ] && return
+		[ -z "$("$PODPCI" switch -s "$T/ctl" port show)" ] &&
+		! nsenter --net="$T/ns.a" grep -qvE '[|]|lo:' /proc/self/net/dev && return
 	echo "after call $1:"
+	nsenter --net="$T/ns.a" ip link
 	node_state
 	return 1
 }
@@ -296,13 +299,13 @@ left_after() {	# cheap: no files and no ports
 killed_at_each_call() {	# COMMAND
 	local n rc
 	for ((n = 1; n < 400; n++)); do
-		[ "$1" = ADD ] || succeeds ADD "$IPAM" || return
-		printf '%s' "$IPAM" >"$T/in"
+		[ "$1" = ADD ] || succeeds ADD "$LINK" || return
+		printf '%s' "$LINK" >"$T/in"
 		env CNI_COMMAND="$1" CNI_CONTAINERID=c1 CNI_NETNS="$T/ns.a" CNI_IFNAME=net1 \
 			CNI_PATH="$T/bin" "$KILLAT" $n "$CNI" <"$T/in" >"$T/out" 2>"$T/err"
 		rc=$?
 		if ((n % 2)); then
-			succeeds DEL "$IPAM" CNI_NETNS= || return
+			succeeds DEL "$LINK" CNI_NETNS= || return
 		else
 			gc '[]'
 			[ $RC = 0 ] || { echo "$n: $OUT"; return 1; }

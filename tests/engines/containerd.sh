@@ -108,9 +108,9 @@ network
 check "containerd starts" containerd_up "$T/base.json" || finish
 check "the image is loaded" ctr_load || finish
 check "two pods start" two_pods || finish
-check "packets go there and back" exchange "$T/logs/sender.log" "$T/logs/echo.log"
+check "D-AD-01 packets go there and back" exchange "$T/logs/sender.log" "$T/logs/echo.log"
 check "the pod is uid 1000" inside sender '^1000$' id -u
-check "... without capabilities" inside sender 'CapBnd:.*0000000000000000$' \
+check "D-SE-15 the pod has no capabilities" inside sender 'CapBnd:.*0000000000000000$' \
 	cat /proc/self/status
 check "... and sees one device" inside sender '^00:04.0 .*1af4:1041' lspci -n
 check "a pod of a runtime class gets its device too" by_runtime_class
@@ -119,7 +119,7 @@ check "a pod gets a CDI device beside its network's" by_cdi
 check "containerd is killed under the pods; packets flow, and it finds them again" \
 	containerd_killed_under_pods
 check "both pods stop" eval 'cri_down sender && cri_down echo'
-check "nothing is left" nothing_left
-check "containerd is killed at each step of a pod's start; nothing of ours is left" \
+check "D-DL-01, D-DL-04 nothing is left" nothing_left
+check "D-GC-01 containerd is killed at each step of a pod's start; nothing of ours is left" \
 	containerd_killed_at_each_step
 finish

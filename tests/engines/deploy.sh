@@ -179,12 +179,12 @@ every_verb() {	# of podpci help is in its page or named by it
 }
 
 check "make deb makes a package" made
-check "it is installed, root's and nobody else's to write" installed
+check "D-SE-17 it is installed, root's and nobody else's to write" installed
 check "what it installed works" works
 check "it is purged without a trace" purged
 check "a settings file that was changed stays when it is removed" a_changed_file_stays
 check "the installer puts all on a node" node_installed
-check "it upgrades under use, each file whole" upgrades_under_use
+check "D-SE-17 it upgrades under use, each file whole" upgrades_under_use
 check "a node's own settings stay" own_settings_stay
 check "the manifests are what a cluster takes" manifests
 check "the networks in them are what the plugin takes" networks_are_taken

@@ -70,13 +70,13 @@ killed() {
 networks
 check "the switch starts" switch_up || finish
 check "docker starts" docker_up || finish
-check "a container that asks for nothing is left alone" plain
-check "one that asks for an unknown network does not start, and says why" unknown
+check "D-HK-13 a container that asks for nothing is left alone" plain
+check "D-HK-03 one that asks for an unknown network does not start, and says why" unknown
 check "a container asks by label" app_up echo --label podpci.dev/net=net0
 check "a container asks by variable" app_up sender -e PODPCI_NET=net0
 check "packets go there and back" exchange "$T/sender.log" "$T/echo.log"
 check "it is uid 1000" inside '^1000$' id -u
-check "... without capabilities" inside 'CapBnd:.*0000000000000000$' cat /proc/self/status
+check "D-SE-15 it has no capabilities" inside 'CapBnd:.*0000000000000000$' cat /proc/self/status
 check "... and sees one device" inside '^00:04.0 .*1af4:1041' lspci -n
 check "the containers are killed and removed" killed
 check "nothing is left" until_true 5 nothing_left

@@ -51,6 +51,31 @@ def pod_spec(path, spec):
     check(path, volumes == used, "volumes nobody mounts: %s" % (volumes - used))
 
 
+def merged(base, patch):
+    """A strategic merge: of objects by key, of lists of named things by name."""
+    if isinstance(base, dict) and isinstance(patch, dict):
+        keys = list(base) + [k for k in patch if k not in base]
+        both = {k: merged(base[k], patch[k]) if k in base and k in patch else
+                   base.get(k, patch.get(k)) for k in keys}
+        return {k: v for k, v in both.items() if v is not None}
+    if not (isinstance(base, list) and patch and isinstance(patch[0], dict)):
+        return patch
+    by_name = {p["name"]: p for p in patch}
+    gone = {n for n, p in by_name.items() if p.get("$patch") == "delete"}
+    check("patch", gone <= {b["name"] for b in base}, "it deletes what is not there: %s" % gone)
+    there = [merged(b, by_name.pop(b["name"])) if b["name"] in by_name else b for b in base]
+    return [b for b in there if b["name"] not in gone] + list(by_name.values())
+
+
+def patched(path, patch):
+    """An overlay's DaemonSet, as kustomize makes it of the one it patches."""
+    name = os.path.join(os.path.dirname(path), "../base/daemonset.yaml")
+    with open(name, encoding="utf-8") as f:
+        whole = merged(yaml.load(f, Loader=Strict), patch)
+    check(path, whole["spec"]["template"]["spec"]["containers"], "no container is left")
+    pod_spec(path, whole["spec"]["template"]["spec"])
+
+
 def restricted(path, spec):
     """What PodSecurity "restricted" asks of a pod."""
     check(path, spec.get("securityContext", {}).get("runAsNonRoot"), "runs as root")
@@ -88,6 +113,8 @@ def document(path, doc):
         check(path, doc["spec"]["selector"]["matchLabels"].items() <= labels.items(),
               "the selector does not select its own pods")
         pod_spec(path, doc["spec"]["template"]["spec"])
+    elif kind == "DaemonSet":
+        patched(path, doc)
     elif kind == "Pod":
         pod_spec(path, doc["spec"])
         restricted(path, doc["spec"])

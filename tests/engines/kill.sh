@@ -173,18 +173,20 @@ reboot() {
 
 before=$(free_pages)
 check "the switch starts" switch_up || finish
-check "ADD is killed at each of its system calls; DEL clears" kill_everywhere ADD by_del
-check "ADD is killed at each of its system calls; GC clears" kill_everywhere ADD by_gc
-check "DEL is killed at each of its system calls; DEL clears" kill_everywhere DEL by_del
-check "GC is killed at each of its system calls; GC clears" kill_everywhere GC by_gc
-check "the hook is killed; no container starts without its device" hook_killed_everywhere
+check "D-PR-19, D-CO-04 ADD is killed at each of its system calls; DEL clears" \
+	kill_everywhere ADD by_del
+check "D-PR-19, D-CO-04 ADD is killed at each of its system calls; GC clears" \
+	kill_everywhere ADD by_gc
+check "D-CO-04 DEL is killed at each of its system calls; DEL clears" kill_everywhere DEL by_del
+check "D-CO-04 GC is killed at each of its system calls; GC clears" kill_everywhere GC by_gc
+check "D-HK-03 the hook is killed; no container starts without its device" hook_killed_everywhere
 check "a pod is killed" pod_killed
 check "... and nothing is left" nothing_left
 check "the switch is killed under a pod" switch_killed
 check "... and nothing is left" nothing_left
 check "the switch is killed while ADD asks it" switch_killed_under_add
 check "... and nothing is left" nothing_left
-check "a reboot with pods is cleared by GC" reboot
+check "D-CO-05 a reboot with pods is cleared by GC" reboot
 check "... and nothing is left" nothing_left
 # The pool is the whole machine's: others' tests may hold some for a while.
 check "the hugepages are back" until_true 60 eval "[ \$(free_pages) -ge $before ]"

@@ -51,7 +51,7 @@ for ((i = 0; i < PODS; i++)); do
 done
 before=$(free_pages)
 for round in 1 2; do
-	check "round $round: $PODS pods are attached at once" at_once ADD
+	check "D-CO-01 round $round: $PODS pods are attached at once" at_once ADD
 	check "... with addresses of their own" distinct '.ips[0].address'
 	check "... and MACs of their own" distinct '.interfaces[0].mac'
 	check "... and a port and a socket each" eval 'same ports "$(ports)" "$PODS"'

@@ -60,7 +60,7 @@ check "a pod on the first node" pod_on n1 sender $MAC_A
 check "OVN binds the port the plugin made on the first node" until_true 10 \
 	ovn_bound default.sender
 check "and on the second" until_true 10 ovn_bound default.echo
-check "frames cross the nodes and come back" exchange "$T/sender.log" "$T/echo.log"
+check "D-AD-01 frames cross the nodes and come back" exchange "$T/sender.log" "$T/echo.log"
 check "and again after a node's switch and controller were killed" node_dies_and_returns
 check "the pods end, and OVN lets go of their ports" pods_end
 check "nothing is left" eval 'nothing_left_of n1 && nothing_left_of n2'

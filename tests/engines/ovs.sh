@@ -52,11 +52,11 @@ check "Open vSwitch starts" ovs_up n1 256 0 || finish
 check "a pod starts" pod_up echo
 check "and another" pod_up sender
 check "each has a port, added by the plugin" of_the_right_type
-check "packets go there and back" exchange "$T/sender.log" "$T/echo.log"
+check "D-AD-01 packets go there and back" exchange "$T/sender.log" "$T/echo.log"
 check "and again after Open vSwitch was killed" ovs_killed
 check "the pods end" eval "oci_down runc sender $NETWORK && oci_down runc echo $NETWORK"
-check "no port is left" eval 'same ports "$(ports)" 0'
+check "D-DL-01 no port is left" eval 'same ports "$(ports)" 0'
 check "nothing else is left" nothing_left
 check "without Open vSwitch ADD fails and says why" no_ovs
-check "... and leaves nothing" nothing_left
+check "D-AD-08 an ADD that failed left nothing" nothing_left
 finish

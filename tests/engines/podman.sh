@@ -82,13 +82,13 @@ check "a CDI specification is made" cdi_spec
 check "a container with a CDI device" app_up echo --network none \
 	--device podpci.dev/net=net0
 check "a container on a CNI network" app_up sender --network fast
-check "packets go there and back" exchange "$T/sender.log" "$T/echo.log"
+check "D-AD-01 packets go there and back" exchange "$T/sender.log" "$T/echo.log"
 for name in sender echo; do
 	check "$name is uid 1000" inside $name '^1000$' id -u
-	check "... without capabilities" inside $name 'CapBnd:.*0000000000000000$' \
+	check "D-SE-15 $name has no capabilities" inside $name 'CapBnd:.*0000000000000000$' \
 		cat /proc/self/status
 	check "... and sees one device" inside $name '^00:04.0 .*1af4:1041' lspci -n
 done
 check "the containers are killed and removed" both_end
-check "nothing is left" until_true 5 nothing_left
+check "D-DL-01 nothing is left" until_true 5 nothing_left
 finish

@@ -37,10 +37,11 @@ for runtime in runc crun; do
 		without_attachment $runtime
 	check "$runtime: a pod starts" pod_up $runtime echo
 	check "$runtime: and another" pod_up $runtime sender
-	check "$runtime: packets go there and back" exchange "$T/sender.log" "$T/echo.log"
+	check "D-AD-01, D-HK-16 $runtime: packets go there and back" \
+		exchange "$T/sender.log" "$T/echo.log"
 	check "$runtime: the pods end" eval "oci_down $runtime sender $NETWORK &&
 		oci_down $runtime echo $NETWORK"
-	check "$runtime: nothing is left" nothing_left
+	check "D-DL-01 $runtime: nothing is left" nothing_left
 	rm -f "$T/sender.log" "$T/echo.log"
 done
 finish

@@ -44,6 +44,7 @@ static void follow(const struct attach *a)
 {
 	static struct plan p;
 	const struct container c = { .uid = 1000 };
+	const struct told told = { "{}", { "{}" } };
 	struct json_object *record = record_make(a, 1, 2), *result = result_make(a, NULL);
 	static struct recorded again;
 	struct err e;
@@ -51,7 +52,7 @@ static void follow(const struct attach *a)
 	assert(strstr(a->socket, "/../") == NULL && a->socket[0] == '/');
 	if (!plan_attach(&p, a, &e))
 		assert(p.step[0].op == OP_CLAIM && p.step[p.n - 1].op == OP_COMMIT);
-	assert(!plan_inject(&p, a, 1, &c, "{}", &e));
+	assert(!plan_inject(&p, a, 1, &c, &told, &e));
 	/* What was recorded leads to the same names. */
 	assert(record && result);
 	if (!record_read(&again, &node, record, &e))
