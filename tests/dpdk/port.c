@@ -202,3 +202,17 @@ uint64_t port_now_us(void)
 	clock_gettime(CLOCK_REALTIME, &t);
 	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
 }
+
+uint64_t port_slept_us(void)
+{
+	unsigned long run_ns = 0, waited_ns = 0;
+	FILE *f = fopen("/proc/thread-self/schedstat", "r");
+	struct timespec t;
+	bool ok = f && fscanf(f, "%lu %lu", &run_ns, &waited_ns) == 2 && run_ns;
+
+	if (f)
+		fclose(f);
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return ok ? (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000 -
+		    (run_ns + waited_ns) / 1000 : 0;
+}

@@ -39,6 +39,11 @@ void port_leave_fds(unsigned n);
 void port_leave_kb(unsigned kb);
 void port_give_back(void);
 
+/*
+ * How long the calling thread has slept since some moment: neither run nor waited for a processor,
+ * so it is the same on a busy machine. 0 for ever where the kernel does not count.
+ */
+uint64_t port_slept_us(void);
 uint64_t port_now_us(void);		/* CLOCK_REALTIME, to compare with a script's clock */
 
 #endif

@@ -39,6 +39,15 @@ dpdk() {	# DOOR NET-KEYS FRAMES-OPTIONS...
 	frames --count 100000 --sizes 64,1514 "$@"
 }
 
+# It asks for its pages' frame numbers first and moves the pages then.
+legacy_memory() {	# DOOR NET-KEYS
+	EAL=(--legacy-mem -m 256)
+	dpdk "$@"
+	local rc=$?
+	EAL=()
+	return $rc
+}
+
 backend be "iface=$T/s,queues=2" || skip_all "the back-end does not start"
 check "a raw driver: legacy, in and out" raw legacy sysfs
 check "a raw driver: modern, resource4 mapped" raw modern sysfs
@@ -54,4 +63,6 @@ done <<-END
 	igb_uio	mode=transitional,packed=off
 	igb_uio	mode=modern,packed=on
 END
+check "DPDK through uio, legacy memory" legacy_memory uio mode=modern
+check "DPDK through uio, legacy memory, a legacy device" legacy_memory uio mode=legacy,packed=off
 finish

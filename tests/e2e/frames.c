@@ -5,7 +5,7 @@
  *
  * Sends numbered, checksummed frames on every queue of its ports to a back-end that echoes them
  * (testpmd's io forwarding on one port), under a window, and says in one JSON line per port what
- * came back. Events (ready, link, stall, resume, second) are JSON lines too, with the time in
+ * came back. Events (ready, link, stall, resume, beat) are JSON lines too, with the time in
  * microseconds since the epoch. Exit status: 0 all well, 1 something lost, wrong or leaked, 2
  * it could not be set up.
  */
@@ -25,7 +25,7 @@
 #include "tests/dpdk/port.h"
 
 #define PORTS_MAX 8
-#define LIST_MAX  16
+#define LIST_MAX  32
 #define FLOWS_MAX (PORTS_MAX * PORT_QUEUES_MAX)
 #define STALL_US  20000		/* silence that counts as an interruption */
 #define FORGIVE_US 100000	/* silence after which the window opens again, with --hold */
@@ -36,13 +36,13 @@ struct list {
 
 static struct opts {
 	unsigned count, window, ports, desc, timeout_ms, wait_ms, pool, cycles, late_mb, linger_ms;
-	unsigned attaches, spare_fds, spare_kb;
-	struct list sizes, queues;
+	unsigned attaches, beat_ms;
+	struct list sizes, queues, spare_fds, spare_kb;
 	bool scatter, rx_interrupt, lsc, hold, restart_first;
 	const char *attach;
 } opts = {
 	.count = 100000, .window = 128, .ports = 1, .timeout_ms = 2000, .wait_ms = 3000,
-	.pool = 16384, .attaches = 1, .spare_fds = -1u, .spare_kb = -1u,
+	.pool = 16384, .attaches = 1, .beat_ms = 1000,
 	.sizes = { 1, { 64 } }, .queues = { 1, { 1 } },
 };
 
@@ -73,9 +73,10 @@ static const struct row {
 	ROW("--restart-first", FLAG, restart_first, "restart port 0 while the others carry on"),
 	ROW("--detach-attach", TEXT, attach, "remove and probe port 0 again (devargs or '')"),
 	ROW("--attaches", NUMBER, attaches, "so often"),
-	ROW("--spare-fds", NUMBER, spare_fds, "when attaching: first with so few descriptors"),
-	ROW("--spare-kb", NUMBER, spare_kb, "and with so little address space"),
-	ROW("--hold", FLAG, hold, "run until SIGTERM, a line a second"),
+	ROW("--spare-fds", LIST, spare_fds, "attach with so few descriptors, then as ever"),
+	ROW("--spare-kb", LIST, spare_kb, "the same with so little address space"),
+	ROW("--hold", FLAG, hold, "run until SIGTERM, a line now and then for each port"),
+	ROW("--beat", NUMBER, beat_ms, "ms between those lines"),
 #undef ROW
 };
 
@@ -83,7 +84,7 @@ static struct rte_mempool *pool, *late;
 static struct flow flows[FLOWS_MAX];
 static unsigned flow_count;
 static volatile sig_atomic_t stop;
-static unsigned wakeups, naps;		/* interrupts taken, sleeps that timed out */
+static unsigned wakeups, naps;		/* interrupts taken, and frames nobody was woken for */
 static unsigned link_events;
 
 static void list_parse(struct list *l, const char *text)
@@ -193,20 +194,26 @@ static void flows_intr(int (*set)(uint16_t port, uint16_t queue))
 		set(flows[i].port, flows[i].queue);
 }
 
+static unsigned flows_receive(void)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < flow_count; i++)
+		n += flow_receive(&flows[i]);
+	return n;
+}
+
 /* Arm, look once more (a frame may have come in between), sleep, disarm. */
 static void nap(void)
 {
 	struct rte_epoll_event ev[FLOWS_MAX];
-	unsigned n = 0;
+	bool woken;
 
 	flows_intr(rte_eth_dev_rx_intr_enable);
-	for (unsigned i = 0; i < flow_count; i++)
-		n += flow_receive(&flows[i]);
-	if (n == 0) {
-		if (rte_epoll_wait(RTE_EPOLL_PER_THREAD, ev, FLOWS_MAX, 100) > 0)
-			wakeups++;
-		else
-			naps++;
+	if (flows_receive() == 0) {
+		woken = rte_epoll_wait(RTE_EPOLL_PER_THREAD, ev, FLOWS_MAX, 100) > 0;
+		wakeups += woken;
+		naps += !woken && flows_receive() > 0;
 	}
 	flows_intr(rte_eth_dev_rx_intr_disable);
 }
@@ -320,21 +327,27 @@ static bool detach(void)
 	return rte_dev_remove(info.device) == 0;
 }
 
-/* Short of something it may fail, but only so: later it works. */
-static bool attach_short(const char *name)
+/* Short of something it may fail, but only so: at once after it works. */
+static bool attach_short(const char *name, const struct list *l, void (*leave)(unsigned n))
 {
+	char more[32];
 	bool ok;
 
-	if (opts.spare_fds == -1u && opts.spare_kb == -1u)
-		return true;
-	if (opts.spare_fds != -1u)
-		port_leave_fds(opts.spare_fds);
-	if (opts.spare_kb != -1u)
-		port_leave_kb(opts.spare_kb);
-	ok = attach(name);
-	port_give_back();
-	event(ok ? "attached" : "refused", 0, "");
-	return detach();
+	for (unsigned i = 0; i < l->n; i++) {
+		snprintf(more, sizeof(more), ",\"with\":%u", l->v[i]);
+		event("short", 0, more);
+		leave(l->v[i]);
+		ok = attach(name);
+		port_give_back();
+		event(ok ? "attached" : "refused", 0, more);
+		if (!detach() || !attach(name))
+			return false;
+		flows_init();
+		if (!phases() || !detach())
+			return false;
+		event("works", 0, more);
+	}
+	return true;
 }
 
 static bool detach_attach(void)
@@ -346,7 +359,8 @@ static bool detach_attach(void)
 	if (!detach())
 		return false;
 	event("detached", 0, "");
-	if (!attach_short(name) || !attach(name))
+	if (!attach_short(name, &opts.spare_fds, port_leave_fds) ||
+	    !attach_short(name, &opts.spare_kb, port_leave_kb) || !attach(name))
 		return false;
 	for (unsigned i = 1; i < opts.attaches; i++) {
 		if (i == RTE_MIN(5u, opts.attaches / 2))
@@ -371,16 +385,27 @@ static bool restart_first(void)
 
 /* ---- --hold: carry on through every interruption, and say when and how long it was ---------- */
 
-static void hold_second(uint64_t *received)
+struct beat {
+	uint64_t received[PORTS_MAX], slept_us;
+};
+
+/* What came on each port, and how long this thread has slept: it never does so by itself. */
+static void hold_beat(struct beat *b)
 {
-	uint64_t now = 0;
+	uint64_t slept_us = RTE_MAX(port_slept_us(), b->slept_us);
 	char more[96];
 
-	for (unsigned i = 0; i < flow_count; i++)
-		now += flows[i].received;
-	snprintf(more, sizeof(more), ",\"received\":%" PRIu64, now - *received);
-	*received = now;
-	event("second", 0, more);
+	for (unsigned p = 0; p < opts.ports; p++) {
+		uint64_t now = 0;
+
+		for (unsigned i = 0; i < flow_count; i++)
+			now += flows[i].port == p ? flows[i].received : 0;
+		snprintf(more, sizeof(more), ",\"received\":%" PRIu64 ",\"slept_ms\":%" PRIu64,
+			 now - b->received[p], (slept_us - b->slept_us) / 1000);
+		b->received[p] = now;
+		event("beat", p, more);
+	}
+	b->slept_us = slept_us;
 }
 
 static void hold_watch(struct flow *f, bool *stalled, uint64_t hz)
@@ -388,7 +413,7 @@ static void hold_watch(struct flow *f, bool *stalled, uint64_t hz)
 	uint64_t quiet = (rte_rdtsc() - f->last_tsc) * 1000000 / hz;
 	char more[96];
 
-	if (*stalled != (quiet > STALL_US)) {
+	if (f->received && *stalled != (quiet > STALL_US)) {
 		*stalled = !*stalled;
 		snprintf(more, sizeof(more), ",\"queue\":%u", f->queue);
 		event(*stalled ? "stall" : "resume", f->port, more);
@@ -399,10 +424,12 @@ static void hold_watch(struct flow *f, bool *stalled, uint64_t hz)
 
 static void hold(void)
 {
-	const uint64_t hz = rte_get_tsc_hz();
-	uint64_t next = rte_rdtsc() + hz, received = 0;
-	bool stalled[FLOWS_MAX] = { 0 }, up[PORTS_MAX] = { 0 };
+	const uint64_t hz = rte_get_tsc_hz(), beat = hz / 1000 * opts.beat_ms;
+	struct beat b = { .slept_us = port_slept_us() };
+	bool stalled[FLOWS_MAX], up[PORTS_MAX] = { 0 };
+	uint64_t next = rte_rdtsc() + beat;
 
+	memset(stalled, true, sizeof(stalled));		/* the first frame is a resumption, too */
 	for (unsigned turn = 0; !stop; turn++) {
 		for (unsigned i = 0; i < flow_count; i++) {
 			flow_send(&flows[i], opts.sizes.v[0], opts.window, UINT64_MAX);
@@ -417,8 +444,8 @@ static void hold(void)
 					event("link", p, up[p] ? ",\"up\":1" : ",\"up\":0");
 				}
 		if (rte_rdtsc() > next) {
-			next += hz;
-			hold_second(&received);
+			next += beat;
+			hold_beat(&b);
 		}
 	}
 }
@@ -429,8 +456,7 @@ static void hold_drain(void)
 	uint64_t end = rte_rdtsc() + rte_get_tsc_hz() / 20;
 
 	while (rte_rdtsc() < end)
-		for (unsigned i = 0; i < flow_count; i++)
-			flow_receive(&flows[i]);
+		flows_receive();
 }
 
 static bool port_report(unsigned port)

@@ -17,11 +17,11 @@ told() {	# SOCKET: each step where it is first heard of, up to the first ring th
 both_at_once() {
 	NET=("socket=$T/pod")
 	start pod frames --hold --window 32
-	until_true 10 log_has pod '"second".*"received":[1-9]' || { log pod; return 1; }
+	until_true 5 log_has pod '"resume"' || { log pod; return 1; }
 	NET=("socket=$T/user")
 	PREFIX=user STAND_IN=1 frames --count 100000 || return
 	mark pod
-	until_true 5 log_has pod '"second".*"received":[1-9]' || { log pod; return 1; }
+	until_true 5 log_has pod '"beat".*"received":[1-9]' || { log pod; return 1; }
 }
 
 same_order() {

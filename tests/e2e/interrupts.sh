@@ -9,32 +9,31 @@ rx_interrupts() {
 	local rc=$?
 	cat "$T/pod.log"
 	[ $rc = 0 ] && le 20 "$(json wakeups)" "interrupts wanted" &&
-		le "$(json naps)" 2 "sleeps that no interrupt ended"
+		le "$(json naps)" 2 "sleeps through the coming of frames"
 }
 
 link_interrupts() {
 	mark pod
 	start pod frames --hold --lsc --window 8
-	until_true 8 log_has pod '"second".*"received":[1-9]' || return
+	until_true 5 log_has pod '"resume"' || return
 	stop be KILL
-	until_true 1 log_has pod '"link","port":0,"up":0' || { log pod; return 1; }
+	until_true 5 log_has pod '"link","port":0,"up":0' || { log pod; return 1; }
 	rm -f "$T/s"
 	backend be "iface=$T/s,queues=2" || return
-	until_true 2 log_has pod '"link","port":0,"up":1' || { log pod; return 1; }
+	until_true 5 log_has pod '"link","port":0,"up":1' || { log pod; return 1; }
 	stop pod
 	le 2 "$(json link_events)" "link events wanted"
 }
 
 testpmd_is_told() {
 	mark pod
-	start pod pod dpdk-testpmd --lcores '0@1,1@1' --file-prefix pod "${EAL[@]}" -- -i \
-		--total-num-mbufs=8192 --disable-link-check
-	until_true 8 log_has be 'virtio is now ready' || return
-	sleep 1
+	start pod pod stdbuf -oL dpdk-testpmd --lcores '0@1,1@1' --file-prefix pod "${EAL[@]}" -- \
+		-i --total-num-mbufs=8192 --disable-link-check
+	until_true 5 log_has pod '^Port 0: [0-9A-F:]+$' || { log pod | tail -n 20; return 1; }
 	stop be KILL
-	sleep 0.5
-	say pod quit
 	until_true 5 log_has pod 'link state change event' || { log pod | tail -n 20; return 1; }
+	say pod quit
+	until_true 5 eval '! alive pod'
 }
 
 backend be "iface=$T/s,queues=2" || skip_all "the back-end does not start"

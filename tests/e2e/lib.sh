@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # lib.sh - what the end-to-end scripts share; source it first.
 #
+# alone: it takes both processors, and 640 hugepages.
+#
 # A script runs in its own mount and process namespaces: whatever it starts or mounts is gone
 # when it ends. It prints "ok NAME", "not ok NAME" or "skip NAME REASON" per check and fails if
 # one failed. The back-end lives on core 0, the pod on core 1; the pod gets no EAL memory flags
@@ -45,6 +47,7 @@ case $B in /*) ;; *) B=$ROOT/$B ;; esac
 FRAMES=$B/tests/e2e/frames
 PODPCI=$B/bin/podpci
 FAILED=0
+PATIENCE=20	# seconds, in front of what does not come
 declare -A PID=() STDIN=() MARK=()
 
 [ -n "${STAND_IN:-}" ] || product="bin/podpci lib/libpodpci.so"
@@ -92,9 +95,10 @@ now_us() {
 	echo "${EPOCHREALTIME/[.,]/}"
 }
 
-# until_true SECONDS COMMAND...
+# until_true SECONDS COMMAND...: that it happens is to be seen, not how fast: on a busy machine it
+# may take longer than the seconds it should
 until_true() {
-	local end=$(($(now_us) + $1 * 1000000))
+	local end=$(($(now_us) + ($1 + PATIENCE) * 1000000))
 	shift
 	until "$@" >/dev/null 2>&1; do
 		[ "$(now_us)" -lt $end ] || { echo "not within the time: $*"; return 1; }

@@ -25,6 +25,7 @@ guest_disk() {	# builds $T/initrd
 		/bin/busybox --install -s /bin
 		mount -t proc none /proc
 		mount -t sysfs none /sys
+		mount -t devtmpfs none /dev
 		for m in $(sed 's/.*modules=\([^ ]*\).*/\1/; s/,/ /g' /proc/cmdline); do
 			insmod /modules/$m.ko
 		done

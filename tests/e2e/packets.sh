@@ -93,7 +93,7 @@ check "frames of 4500 and 8000 bytes over several buffers" \
 mark be
 mark pod
 start pod frames --hold --window 32
-check "traffic flows" until_true 10 log_has pod '"second"'
+check "traffic flows" until_true 10 log_has pod '"beat"'
 check "each region is the pod's own shared memory at the same address" \
 	memory_table_matches "$(json pid)"
 stop pod

@@ -11,19 +11,20 @@ both_ports() {
 	[ $rc = 0 ] && [ "$(grep -c '"sent"' "$T/pod.log")" = 2 ]
 }
 
-port_flows() {	# PORT: it stalled and resumes, or never stalled and goes on
-	! log pod | grep -aE "\"(stall|resume)\",\"port\":$1" | tail -n 1 | grep -q stall &&
-		log_has pod '"second".*"received":[1-9]'
+# A whole beat long, and part of the one before.
+flows() {	# PORT
+	[ "$(log pod | grep -cE "\"beat\",\"port\":$1,\"received\":[1-9]")" -ge 2 ]
 }
 
-survives() {	# SIGNAL for the first back-end: the second port goes on
-	start pod frames --ports 2 --queues "1,2" --hold --window 32
-	until_true 10 log_has pod '"second".*"received":[1-9]' || return
+survives() {	# SIGNAL for the first back-end: the second port goes on, and the first does not
+	start pod frames --ports 2 --queues "1,2" --hold --window 32 --beat 500
+	until_true 5 log_has pod '"resume","port":0' || return
+	until_true 5 log_has pod '"resume","port":1' || return
 	kill -"$1" "${PID[be0]}"
-	sleep 0.5
+	until_true 5 log_has pod '"stall","port":0' || { log pod; return 1; }
 	mark pod
-	sleep 1.2
-	port_flows 1 || { log pod; return 1; }
+	until_true 5 flows 1 || { log pod; return 1; }
+	! flows 0 || { log pod; return 1; }
 	alive pod
 }
 
