@@ -45,14 +45,6 @@ static bool direct(struct rig *r, const char *name)
 	return p->lane && tap_lane_is_sending(p->lane);
 }
 
-static uint64_t cause_of(struct rig *r, const char *name, unsigned cause)
-{
-	struct l2_counters c;
-
-	l2_counters(r->s->l2, sw_find(r->s, name)->id, &c);
-	return c.cause[cause];
-}
-
 static unsigned received(struct rig *r, unsigned pod)
 {
 	static uint8_t b[FRAME_BYTES];

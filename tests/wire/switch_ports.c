@@ -6,6 +6,9 @@
 
 #include "tests/wire/switch_rig.h"
 
+#define TALK_LOST_MS 500	/* without a frame: what is out does not come any more */
+#define TALK_END_MS 5000
+
 static void ports_up(struct rig *r, unsigned n, unsigned workers)
 {
 	rig_up(r, workers);
@@ -23,23 +26,33 @@ static unsigned drain(struct pod *d)
 	return n;
 }
 
-/* Sends until `count` of its frames arrived at the other, under a window; those that did. */
+/*
+ * Sends `count` numbered frames to the other under a window, and returns how many came. What is
+ * still out when nothing has moved for some time is lost, and the window opens again.
+ */
 static unsigned talk(struct pod *from, struct pod *to, unsigned dst, unsigned src, unsigned count)
 {
 	static uint8_t b[FRAME_BYTES], got[FRAME_BYTES];
-	unsigned sent = 0, came = 0, idle_ms = 0;
+	unsigned sent = 0, next = 0, came = 0, idle_ms = 0;
 
-	while (came < count && idle_ms < 500) {
+	while (next < count && idle_ms < TALK_END_MS) {
 		unsigned before = came;
 
-		while (sent < count && sent - came < 64)
+		while (sent < count && sent - next < 64)
 			pod_send(from, b, frame_make(b, dst, src, 0, sent++, 64));
 		while (pod_recv(to, got))
-			came += got[11] == (uint8_t)src && frame_number(got) >= came;
+			if (got[11] == (uint8_t)src && frame_number(got) >= next) {
+				next = frame_number(got) + 1;
+				came++;
+			}
 		idle_ms = came == before ? idle_ms + 1 : 0;
+		if (idle_ms && idle_ms % TALK_LOST_MS == 0)
+			next = sent;
 		if (came == before)
 			nap_ms(1);
 	}
+	if (came < count)
+		fprintf(stderr, "    %u of %u frames came\n", came, count);
 	return came;
 }
 
@@ -145,7 +158,10 @@ static void a_port_takes_only_so_much_memory(void)
 	rig_down(&r);
 }
 
-/* Neighbours keep 99 % whatever one pod does. */
+/*
+ * Neighbours keep 99 % whatever one pod does. Its copies are few enough for a receiver that does
+ * not run for a second, as happens on a busy machine: a full ring is the receiver's own loss.
+ */
 static void neighbours_keep_their_frames_beside_a_bad_pod(void)
 {
 	static void (*const acts[])(struct pod *, unsigned) = { flood, stand_still, lie };
@@ -161,10 +177,17 @@ static void neighbours_keep_their_frames_beside_a_bad_pod(void)
 		/* Learned before the pest starts, as a pod with a fixed address would be. */
 		CU_EQ(cmd(&r, "fdb add 52:54:00:00:00:01 port p0"), 0);
 		CU_EQ(cmd(&r, "fdb add 52:54:00:00:00:02 port p1"), 0);
-		CU_EQ(cmd(&r, "port set p2 storm 1000"), 0);
+		CU_EQ(cmd(&r, "port set p2 storm 100"), 0);
 		CU_EQ(pthread_create(&thread, NULL, pester, &pest), 0);
 		while (!atomic_load(&pest.acts))
 			nap_ms(1);
+		/* What goes before storm control takes hold. */
+		for (unsigned ms = 0; pest.act == flood && ms < TALK_END_MS &&
+				      !cause_of(&r, "p2", L2_STORM); ms++) {
+			drain(&r.pod[1]);
+			nap_ms(1);
+		}
+		drain(&r.pod[1]);
 		came = talk(&r.pod[0], &r.pod[1], 2, 1, 5000);
 		CU_ASSERT(came >= 4950);
 		atomic_store(&pest.stop, true);

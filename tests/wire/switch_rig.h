@@ -360,6 +360,15 @@ static inline uint64_t stat_of(struct rig *r, const char *port, enum port_counte
 	return row[c];
 }
 
+/* How many of a port's frames met this end. */
+static inline uint64_t cause_of(struct rig *r, const char *name, enum l2_cause cause)
+{
+	struct l2_counters c;
+
+	l2_counters(r->s->l2, sw_find(r->s, name)->id, &c);
+	return c.cause[cause];
+}
+
 static inline struct tap_lane_counters lane_of(struct rig *r, const char *port)
 {
 	struct tap_lane_counters c = { 0 };
