@@ -115,6 +115,8 @@ static void pod_up(unsigned i)
 	need(vus_new(&d->port, &cfg, &host, d, &e) == 0 &&
 	     d->port->ops->attach(d->port, poller) == 0 &&
 	     peer_new(&d->peer, (uint64_t)NUM * room + (1u << 20)) == 0 &&
+	     /* what a pod has only promised is not registered */
+	     fallocate(d->peer.mem.fd, 0, 0, (off_t)d->peer.mem.size) == 0 &&
 	     peer_connect(&d->peer, path) == 0, "a pod's session");
 	d->peer.features = BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_NET_F_MRG_RXBUF) |
 			   BIT(VIRTIO_F_RING_PACKED) | BIT(VIRTIO_NET_F_GUEST_CSUM);
