@@ -270,27 +270,38 @@ static int ask(struct ioapi_func *f, const struct remote_request *q, struct remo
 	return rc;
 }
 
-int func_read(struct ioapi_func *f, unsigned region, uint64_t off, unsigned size, uint64_t *val)
+static __attribute__((noinline)) int read_there(struct ioapi_func *f, unsigned region, uint64_t off,
+						unsigned size, uint64_t *val)
 {
 	struct remote_request q = { .op = REMOTE_READ, .region = region, .off = off, .size = size };
 	struct remote_reply r;
-	int rc;
+	int rc = ask(f, &q, &r);
 
-	if (is_here(f))
-		return ioapi_read(f, region, off, size, val);
-	rc = ask(f, &q, &r);
 	*val = rc < 0 ? ~UINT64_C(0) : r.val;
 	return rc;
 }
 
-int func_write(struct ioapi_func *f, unsigned region, uint64_t off, unsigned size, uint64_t val)
+static __attribute__((noinline)) int write_there(struct ioapi_func *f, unsigned region,
+						 uint64_t off, unsigned size, uint64_t val)
 {
 	struct remote_request q = {
 		.op = REMOTE_WRITE, .region = region, .off = off, .size = size, .val = val,
 	};
 	struct remote_reply r;
 
-	return is_here(f) ? ioapi_write(f, region, off, size, val) : ask(f, &q, &r);
+	return ask(f, &q, &r);
+}
+
+int func_read(struct ioapi_func *f, unsigned region, uint64_t off, unsigned size, uint64_t *val)
+{
+	return is_here(f) ? ioapi_read(f, region, off, size, val) :
+			    read_there(f, region, off, size, val);
+}
+
+int func_write(struct ioapi_func *f, unsigned region, uint64_t off, unsigned size, uint64_t val)
+{
+	return is_here(f) ? ioapi_write(f, region, off, size, val) :
+			    write_there(f, region, off, size, val);
 }
 
 int func_reset(struct ioapi_func *f)

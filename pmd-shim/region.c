@@ -19,13 +19,13 @@ static int hide_refusal(int rc)
 	return rc == -ENXIO || rc == -EPERM || rc == -EINVAL ? 0 : rc;
 }
 
+/* The largest that is aligned and not too long. */
 static unsigned piece_size(uint64_t off, size_t n)
 {
-	unsigned size = 8;
+	unsigned aligned = 1u << __builtin_ctz((unsigned)off | 8);
+	unsigned fits = n >= 8 ? 8 : 1u << (31 - __builtin_clz((unsigned)n));
 
-	while (size > n || off % size)
-		size /= 2;
-	return size;
+	return aligned < fits ? aligned : fits;
 }
 
 /* Eight bytes over two four-byte registers are two accesses, as on a 32-bit bus. */
