@@ -203,6 +203,29 @@ static void the_same_address_is_another_pods_in_another_vlan(void)
 	rig_down(&r);
 }
 
+/* 3.2: a bridge's port takes the tag out of a frame, and the interface gets it beside the frame. */
+static void a_tag_beside_the_frame_sorts_it_like_one_in_it(void)
+{
+	static uint8_t b[FRAME_BYTES];
+	struct rig r;
+
+	pools_up(&r, 2, 4);
+	CU_EQ(cmd(&r, "vlan add 100 pool p1"), 0);
+	CU_EQ(cmd(&r, "mac add 52:54:00:00:00:01 pool p1 vlan 100"), 0);
+	CU_EQ(system("ip link add far0 type veth peer name near0 && ip link add br0 type bridge &&"
+		     " for i in near0 upl0; do ip link set $i master br0; done &&"
+		     " for i in far0 near0 br0; do ip link set $i up; done"), 0);
+	close(r.wire);
+	r.wire = wire_open((int)if_nametoindex("far0"), 0);
+	CU_EQ(who_gets(&r, 2, b, frame_make(b, 1, WIRE_STATION, 0, 0, 64)), 1);
+	CU_EQ(who_gets(&r, 2, b, frame_make(b, 1, WIRE_STATION, 0xe000 | 100, 0, 64)), 2);
+	CU_EQ(who_gets(&r, 2, b, frame_make(b, 1, WIRE_STATION, 101, 0, 64)), 0);
+	CU_EQ(who_gets(&r, 2, b, frame_make(b, 1, WIRE_STATION, 0x6000, 0, 64)), 1);
+	CU_EQ(lane_of(&r, "p1").frames, 1);
+	rig_down(&r);
+	CU_EQ(system("ip link del br0 && ip link del far0"), 0);
+}
+
 /* 3.3 */
 static void what_nobody_owns_goes_to_the_default_pool_or_nowhere(void)
 {
@@ -580,6 +603,7 @@ CU_MAIN("switch/uplink",
 	TC("3.14", a_single_queue_works_too),
 	TC("3.1", pools_beyond_the_queues_are_served_as_well),
 	TC("3.2", the_same_address_is_another_pods_in_another_vlan),
+	TC("3.2", a_tag_beside_the_frame_sorts_it_like_one_in_it),
 	TC("3.3", what_nobody_owns_goes_to_the_default_pool_or_nowhere),
 	TC("3.4", groups_reach_those_who_accept_them_once),
 	TC("3.5", pools_meet_inside_or_on_the_wire),
