@@ -81,6 +81,7 @@ check() {
 }
 
 finish() {
+	[ ! -e "$T/unending" ] || { cat "$T/unending"; FAILED=1; }
 	exit $FAILED
 }
 
@@ -142,9 +143,25 @@ alive() {
 	kill -0 "${PID[$1]}" 2>/dev/null
 }
 
+# What does not end is a fault: where its threads are is said at the end, and it is killed.
 stop() {	# NAME [SIGNAL]
-	kill -"${2:-TERM}" "${PID[$1]}" 2>/dev/null
-	wait "${PID[$1]}" 2>/dev/null
+	local pid=${PID[$1]} end=$(($(now_us) + PATIENCE * 1000000))
+	kill -"${2:-TERM}" "$pid" 2>/dev/null
+	while kill -0 "$pid" 2>/dev/null; do
+		[ "$(now_us)" -lt $end ] || { does_not_end "$1" >>"$T/unending"; break; }
+		sleep 0.01
+	done
+	wait "$pid" 2>/dev/null
+}
+
+does_not_end() {	# NAME
+	local task
+	echo "not ok $1 ends when it is told to"
+	for task in /proc/"${PID[$1]}"/task/*; do
+		echo "# $(cat "$task/comm" "$task/wchan" "$task/syscall" 2>&1 | tr '\n' ' ')"
+	done
+	log "$1" | tail -n 20 | sed 's/^/# /'
+	kill -KILL "${PID[$1]}"
 }
 
 # backend NAME VHOST-OPTIONS... [-- TESTPMD-OPTIONS]: a stock testpmd, echoing every port to itself
