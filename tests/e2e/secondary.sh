@@ -125,10 +125,10 @@ doorbells_wake_a_switch() {
 	until_true 5 came 64
 }
 
-# How many frames of testpmd's a capture holds, each a record of 16 + 64 bytes.
+# How many frames of testpmd's a capture begins with, each a record of 16 + 64 bytes.
 captured() {	# FILE
 	[ -s "$1" ] || return
-	od -An -v -tx1 -w80 -j24 "$1" | grep -c 'c6 12 00 01 c6 12 00 02 00 09 00 09'
+	od -An -v -tx1 -w80 -j24 -N80000 "$1" | grep -c 'c6 12 00 01 c6 12 00 02 00 09 00 09'
 }
 
 # DPDK's processes know the kinds of memory pools by numbers, given in the order in which their
@@ -137,7 +137,7 @@ captured() {	# FILE
 POOLS=librte_mempool_dpaa.so.23
 
 pdump() {
-	second timeout -s INT 4 dpdk-pdump --lcores 4@0 -d $POOLS --file-prefix $PREFIX -- --pdump \
+	second timeout -s INT 3 dpdk-pdump --lcores 4@0 -d $POOLS --file-prefix $PREFIX -- --pdump \
 		"port=0,queue=*,rx-dev=$T/rx.pcap,tx-dev=$T/tx.pcap,total-num-mbufs=8191" \
 		>"$T/pdump.log" 2>&1
 	tail -n 20 "$T/pdump.log"
