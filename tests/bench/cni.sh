@@ -73,7 +73,8 @@ for ((i = 0; i < 100; i++)); do
 done
 relative() {	# FROM TO
 	paste "$T/t.many" "$T/t.unit" <(tail -n +2 "$T/t.unit") |
-		awk -v from="$1" -v to="$2" 'NR > from && NR <= to { print $1 / ($3 + $5) }' | median
+		awk -v from="$1" -v to="$2" 'NR > from && NR <= to { print $1 / ($3 + $5) }' |
+		median
 }
 verdict add_100_ratio "$(ratio "$(relative 80 100)" "$(relative 0 20)")" 1.2
 for ((i = 0; i < 100; i++)); do
