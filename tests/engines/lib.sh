@@ -132,6 +132,33 @@ app() {
 		--port-topology=loop --forward-mode=$mode -a --stats-period 1
 }
 
+# app_up NAME HOW...: the application in a container, which the script's run OPTIONS... IMAGE
+# COMMAND... starts and has logged to $T/NAME.log
+app_up() {
+	local words name=$1
+	shift
+	mapfile -t words < <(app "$name" 1)
+	run --name "$name" "$@" "$IMAGE" "${words[@]}" || return
+	until_true 20 grep -q "Port statistics" "$T/$name.log" || { tail "$T/$name.log"; return 1; }
+}
+
+# inside NAME PATTERN COMMAND...: what it says, run by exec_in NAME COMMAND... of the script
+inside() {
+	local name=$1 pattern=$2
+	shift 2
+	exec_in "$name" "$@" >"$T/exec.log" 2>&1
+	grep -aE "$pattern" "$T/exec.log" && return
+	cat "$T/exec.log"
+	return 1
+}
+
+is_ordinary() {	# NAME: what holds in every pod
+	check "$1 is uid 1000" inside "$1" '^1000$' id -u
+	check "D-SE-15 $1 has no capabilities" inside "$1" 'CapBnd:.*0000000000000000$' \
+		cat /proc/self/status
+	check "... and sees one device" inside "$1" '^00:04.0 .*1af4:1041' lspci -n
+}
+
 # received LOG: packets the port has got so far
 received() {
 	sed -n 's/.*RX-packets: *\([0-9]*\).*/\1/p' "$1" 2>/dev/null | tail -n 1
