@@ -146,12 +146,14 @@ alive() {
 # What does not end is a fault: where its threads are is said at the end, and it is killed.
 stop() {	# NAME [SIGNAL]
 	local pid=${PID[$1]} end=$(($(now_us) + PATIENCE * 1000000))
-	kill -"${2:-TERM}" "$pid" 2>/dev/null
-	while kill -0 "$pid" 2>/dev/null; do
-		[ "$(now_us)" -lt $end ] || { does_not_end "$1" >>"$T/unending"; break; }
-		sleep 0.01
-	done
-	wait "$pid" 2>/dev/null
+	{
+		kill -"${2:-TERM}" "$pid"
+		while kill -0 "$pid"; do
+			[ "$(now_us)" -lt $end ] || { does_not_end "$1" >>"$T/unending"; break; }
+			sleep 0.01
+		done
+		wait "$pid"
+	} 2>/dev/null
 }
 
 does_not_end() {	# NAME
