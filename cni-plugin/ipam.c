@@ -101,7 +101,11 @@ static void environment(char **to, char *command, const struct request *q, struc
 	to[n] = NULL;
 }
 
-static pid_t start(int program, const char *type, char **env, int in, int out)
+/*
+ * It has the container's lock, too: if we are killed, the next run for the container waits until it
+ * is through, lest it gives an address to what was cleared away already.
+ */
+static pid_t start(int program, const char *type, char **env, int in, int out, int lock)
 {
 	char *const argv[] = { (char *)(uintptr_t)type, NULL };
 	pid_t pid = fork();
@@ -113,6 +117,8 @@ static pid_t start(int program, const char *type, char **env, int in, int out)
 	signal(SIGPIPE, SIG_DFL);
 	/* A script is opened again by its interpreter: not if the descriptor is gone by then. */
 	fcntl(program, F_SETFD, 0);
+	if (lock >= 0)
+		fcntl(lock, F_SETFD, 0);
 	fexecve(program, argv, env);
 	_exit(127);
 }
@@ -162,7 +168,7 @@ static int talk(struct world *w, const char *type, int program, char **env, int 
 
 	if (pipe2(fds, O_CLOEXEC))
 		return err_set(e, -errno, "pipe: %s", strerror(errno));
-	pid = start(program, type, env, in, fds[1]);
+	pid = start(program, type, env, in, fds[1], w->dir);
 	close(fds[1]);
 	if (pid < 0) {
 		close(fds[0]);

@@ -132,6 +132,8 @@ void state_unlock(int *fd, int state, const char *name)
 		return;
 	/* Still under the lock; fails with ENOTEMPTY if there is anything in it. */
 	unlinkat(state, name, AT_REMOVEDIR);
+	/* Not by closing alone: what an address plugin may have left running has it as well. */
+	flock(*fd, LOCK_UN);
 	close(*fd);
 	*fd = -1;
 }

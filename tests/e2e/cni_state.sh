@@ -76,6 +76,29 @@ del_goes_on() {	# an address plugin that fails does not keep the rest
 	succeeds DEL "$IPAM" && clean
 }
 
+# The address plugin outlives the ADD that started it, and gives its address late.
+del_comes_after_a_killed_add() {
+	local conf pid
+	cat >"$T/bin/late-ipam" <<-END
+		#!/bin/sh
+		cat >/dev/null
+		[ "\$CNI_COMMAND" != DEL ] || exec rm -f "$T/late.address"
+		touch "$T/late.began"
+		sleep 1
+		touch "$T/late.address"
+	END
+	chmod 755 "$T/bin/late-ipam"
+	conf=$(conf '.ipam = {type: "late-ipam"}')
+	printf '%s' "$conf" >"$T/in.late"
+	env CNI_COMMAND=ADD CNI_CONTAINERID=c1 CNI_NETNS="$T/ns.a" CNI_IFNAME=net1 \
+		CNI_PATH="$T/bin" "$CNI" <"$T/in.late" >/dev/null 2>&1 &
+	pid=$!
+	until [ -e "$T/late.began" ]; do sleep 0.01; done
+	kill -KILL $pid
+	wait $pid 2>/dev/null
+	succeeds DEL "$conf" && sleep 1.2 && [ ! -e "$T/late.address" ] && clean
+}
+
 del_without_switch() {
 	succeeds ADD "$MEM" || return
 	switch_down KILL
@@ -135,6 +158,8 @@ try "D-DL-04, D-CO-08 DEL needs no network namespace" del_without_netns
 try "D-DL-05 DEL does not mind its prevResult" del_with_bad_prev
 try "D-DL-06 DEL without a whole record cleans by what is asked" del_by_bad_record
 try "D-DL-07 all steps are tried, errors are returned, the record stays" del_goes_on
+try "D-CO-02 DEL waits for the address plugin of a killed ADD" \
+	del_comes_after_a_killed_add
 try "D-DL-08 DEL without a switch succeeds" del_without_switch
 try "D-DL-05 DEL goes by the record, whatever the configuration says today" \
 	del_with_a_wrong_configuration
