@@ -21,9 +21,14 @@ bool fault_armed(void)
 
 bool fault_now(void)
 {
-	if (__builtin_expect(!fault_armed(), 1))
-		return false;
-	return __atomic_fetch_sub(&left, 1, __ATOMIC_RELAXED) == 1;
+	unsigned n = __atomic_load_n(&left, __ATOMIC_RELAXED);
+
+	/* Of several threads one is the last: the others must not count on, below zero. */
+	while (__builtin_expect(n, 0))
+		if (__atomic_compare_exchange_n(&left, &n, n - 1, true, __ATOMIC_RELAXED,
+						__ATOMIC_RELAXED))
+			return n == 1;
+	return false;
 }
 
 void *fault_zalloc(size_t size)
