@@ -48,7 +48,7 @@ attach() {
 received() {
 	mark pod
 	say pod "show port stats 1"
-	until_true 2 log_has pod 'RX-packets: [1-9]'
+	until_true 2 log_has pod 'RX-packets:' && log_has pod 'RX-packets: [1-9]'
 }
 
 flow() {	# the back-end sends each frame back, and from port 0 they come here
