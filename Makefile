@@ -333,7 +333,8 @@ REFUSED := $(addprefix -Wl$(comma)--wrap=,malloc calloc realloc strdup socket ac
 # Tests of the whole switch have all of the daemon.
 $(foreach p,$(WIRE),$(eval $(call test_program,$(p:$(B)/%=%),test \
 	$(if $(filter switch,$(call folder_of,$(p))),$(may_host),$(may_wire)), \
-	-lcunit $(if $(filter %/switch_faults %/switch_refused,$(p)),$(REFUSED)))))
+	-lcunit $(if $(filter %/switch_faults %/switch_refused,$(p)),$(REFUSED)) \
+	$(if $(filter %/switch_uplink,$(p)),-Wl$(comma)--wrap=io_uring_submit_and_wait))))
 $(eval $(call test_program,tests/world/world,$(may_app),, \
 	$(call objects,$(filter-out %/world.c,$(wildcard tests/world/*.c)))))
 $(foreach p,$(SHIM),$(eval $(call test_program,$(p:$(B)/%=%),test $(may_app),)))

@@ -30,7 +30,7 @@ static struct tap_lane *of(struct lane *l)
 
 void tap_lane_drain(struct tap_lane *l)
 {
-	if (l->nregs)
+	if (l->nregs && l->k->ringed)
 		io_uring_unregister_buffers(&l->k->in);
 	l->nregs = 0;
 	l->refused = false;

@@ -34,21 +34,36 @@ static struct tap *tap_of(struct port *p)
 
 /* ---- reading ------------------------------------------------------------------------------- */
 
+/*
+ * What the kernel did not take (it has no memory) would be taken with the next burst, when what it
+ * points to has gone: the ring ends, and plain calls do from then on.
+ */
+static void ring_end(const struct tap *t, struct io_uring *ring, int rc)
+{
+	log_warn(t->p.name, "event=ring-ended: the kernel takes no more from it (%s): plain reads "
+		 "and writes from now on", rc < 0 ? strerror(-rc) : "but a part");
+	io_uring_queue_exit(ring);
+}
+
 void tap_enter(struct tap_queue *k, unsigned n, int *got)
 {
 	struct io_uring_cqe *cqe;
 	unsigned head, seen = 0;
+	int rc;
 
 	for (unsigned i = 0; i < n; i++)
 		got[i] = -EAGAIN;
-	if (io_uring_submit_and_wait(&k->in, n) < 0)
-		return;
+	rc = io_uring_submit_and_wait(&k->in, n);
 	io_uring_for_each_cqe(&k->in, head, cqe) {
 		if (cqe->user_data < n)
 			got[cqe->user_data] = cqe->res;
 		seen++;
 	}
 	io_uring_cq_advance(&k->in, seen);
+	if (rc != (int)n) {
+		k->ringed = k->listed = false;
+		ring_end(k->t, &k->in, rc);
+	}
 }
 
 static void read_uring(struct tap *t, struct tap_queue *k, unsigned n, int *got)
@@ -256,8 +271,12 @@ static unsigned write_uring(struct tap *t, int fd, const struct burst *w)
 		seen++;
 	}
 	io_uring_cq_advance(&t->out, seen);
-	for (unsigned i = seen; rc < 0 && i < w->n; i++)
-		written(t, w, i, rc, &done);
+	if (rc != (int)w->n) {
+		for (unsigned i = seen; i < w->n; i++)
+			written(t, w, i, rc < 0 ? rc : -EAGAIN, &done);
+		port_store(t->uring, false);
+		ring_end(t, &t->out, rc);
+	}
 	return done;
 }
 
@@ -492,6 +511,7 @@ void tap_info(const struct port *p, struct tap_info *info)
 	const struct tap *t = (const struct tap *)p;
 
 	*info = (struct tap_info){
-		.uring = t->uring, .steered = t->steer && t->queues > 1, .queues = t->queues,
+		.uring = port_load(t->uring), .steered = t->steer && t->queues > 1,
+		.queues = t->queues,
 	};
 }

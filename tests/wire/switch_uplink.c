@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // switch_uplink.c - VMDq on a TAP interface: pools sorted by address and VLAN in the kernel, read
 // straight into the pods' buffers. The numbers in comments are the design's acceptance criteria.
+// pkg-config: liburing
+#include <liburing.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <sys/mman.h>
@@ -598,6 +600,47 @@ static void a_full_queue_is_read_many_frames_a_call(void)
 	rig_down(&r);
 }
 
+/* ---- a ring that ends ----------------------------------------------------------------------- */
+
+static atomic_uint refused;	/* so many entries into the kernel are still to be refused */
+
+int __real_io_uring_submit_and_wait(struct io_uring *ring, unsigned n);
+int __wrap_io_uring_submit_and_wait(struct io_uring *ring, unsigned n);
+int __wrap_io_uring_submit_and_wait(struct io_uring *ring, unsigned n)
+{
+	if (!atomic_load(&refused))
+		return __real_io_uring_submit_and_wait(ring, n);
+	atomic_fetch_sub(&refused, 1);
+	return -EAGAIN;
+}
+
+/* What was asked for in vain is not carried out later, when its memory is another's. */
+static void where_the_kernel_takes_no_ring_plain_calls_do(void)
+{
+	static uint8_t b[FRAME_BYTES], w[FRAME_BYTES];
+	struct rig r;
+	unsigned each;
+
+	pools_up(&r, 2, 4);
+	each = stream(&r, 2, 2000);
+	atomic_store(&refused, 3);		/* both lanes' rings, and the port's */
+	each += stream(&r, 2, 2000);
+	for (unsigned i = 0; i < 2; i++) {
+		unsigned ms = 0;
+
+		while (wire_recv(&r, w))
+			;
+		pod_send(&r.pod[i], b, frame_make(b, WIRE_STATION, i + 1, 0, 77 + i, 64));
+		while (!wire_recv(&r, w) && ms++ < 2000)
+			nap_ms(1);
+		CU_EQ(frame_number(w), 77 + i);
+		CU_EQ(r.pod[i].got, each);
+		CU_EQ(r.pod[i].wrong, 0);
+	}
+	CU_EQ(atomic_load(&refused), 0);
+	rig_down(&r);
+}
+
 CU_MAIN("switch/uplink",
 	TC("3.1", each_pod_receives_exactly_its_frames),
 	TC("3.14", a_single_queue_works_too),
@@ -613,4 +656,5 @@ CU_MAIN("switch/uplink",
 	TC("3.9", a_full_queue_is_read_many_frames_a_call),
 	TC("3.10, C-SW-10", a_pod_that_takes_nothing_costs_the_others_nothing),
 	TC("3.11, 3.12", churn_delivers_nothing_to_the_wrong_pod_and_leaves_nothing),
-	TC("3.13", a_pod_may_scribble_over_what_it_sends))
+	TC("3.13", a_pod_may_scribble_over_what_it_sends),
+	T(where_the_kernel_takes_no_ring_plain_calls_do))
