@@ -283,6 +283,22 @@ bool sess_wait_link(struct sess *r, bool up, unsigned ms)
 	return true;
 }
 
+bool sess_lose(struct sess *r)
+{
+	backend_hangup(r->b);
+	return sess_wait_link(r, false, 1000);
+}
+
+uint32_t sess_last_base(struct sess *r, uint32_t ring)
+{
+	struct backend_msg m = { 0 };
+
+	for (int i = -1; backend_msg(r->b, VU_SET_VRING_BASE, i, &m); i--)
+		if (m.payload.state.index == ring)
+			return m.payload.state.num;
+	return ~0u;
+}
+
 uint64_t sess_stat(struct sess *r, const char *name)
 {
 	struct ioapi_stat rows[64];

@@ -87,6 +87,8 @@ void sess_stop(struct sess *r);
 	})
 
 bool sess_wait_link(struct sess *r, bool up, unsigned ms);
+bool sess_lose(struct sess *r);		/* the back-end hangs up, and the link goes down */
+uint32_t sess_last_base(struct sess *r, uint32_t ring);	/* as it was told; ~0: never */
 uint64_t sess_stat(struct sess *r, const char *name);
 uint64_t sess_now_ms(void);
 /*

@@ -25,22 +25,6 @@ static void start(struct sess *s, bool connects)
 	start_with(s, connects, 0);
 }
 
-static void lose(struct sess *s)
-{
-	backend_hangup(s->b);
-	CU_ASSERT(sess_wait_link(s, false, 1000));
-}
-
-static uint32_t last_base(struct sess *s, uint32_t ring)
-{
-	struct backend_msg m = { 0 };
-
-	for (int i = -1; backend_msg(s->b, VU_SET_VRING_BASE, i, &m); i--)
-		if (m.payload.state.index == ring)
-			return m.payload.state.num;
-	return ~0u;
-}
-
 /*
  * How a session ends. From begin to finish nobody looks at the rings but at the loss itself,
  * however long we take to write to them.
@@ -71,7 +55,7 @@ static void lose_and_go_on(struct sess *s, const struct end *end)
 static void lose_for_now(struct sess *s)
 {
 	backend_hold(s->b);
-	lose(s);
+	CU_ASSERT(sess_lose(s));
 }
 
 static void come_back(struct sess *s)
@@ -86,7 +70,7 @@ static void what_was_seen_at_the_loss_settles_a_later_doubt(void)
 
 	start(&s, false);
 	lose_and_go_on(&s, &lost);
-	CU_EQ(last_base(&s, 1), 0x80c880c8);
+	CU_EQ(sess_last_base(&s, 1), 0x80c880c8);
 	CU_EQ(sess_stat(&s, "rings_resumed_by_guess"), 0);
 	CU_EQ(sess_stat(&s, "ring_buffers_given_back"), 0);
 	sess_free(&s);
@@ -117,7 +101,7 @@ static void what_was_seen_of_a_ring_that_may_be_worked_on_settles_nothing(void)
 
 	start(&s, true);
 	lose_and_go_on(&s, &left);
-	CU_EQ(last_base(&s, 1), 0xc700c7);	/* where the driver stands, in lap two */
+	CU_EQ(sess_last_base(&s, 1), 0xc700c7);	/* where the driver stands, in lap two */
 	CU_EQ(sess_stat(&s, "ring_buffers_given_back"), 199 + 1 + 28);
 	sess_free(&s);
 }
@@ -140,7 +124,7 @@ static void a_backend_that_had_not_begun_has_a_successor_that_begins(void)
 			.flags = (uint16_t)(AVAIL | (i % 2 ? 0 : VRING_DESC_F_NEXT)) };
 	go_on(&s);
 	CU_ASSERT(sess_wait_link(&s, true, 2000));
-	CU_EQ(last_base(&s, 1), 0x80008000);
+	CU_EQ(sess_last_base(&s, 1), 0x80008000);
 	CU_EQ(sess_stat(&s, "ring_buffers_given_back"), 0);
 	sess_free(&s);
 }
@@ -157,9 +141,9 @@ static void a_doubt_that_nothing_settles_gives_the_buffers_back(void)
 		d[i] = (struct vring_packed_desc){
 			.addr = 0x1000, .id = (uint16_t)(i / 2),
 			.flags = (uint16_t)(AVAIL | (i % 2 ? 0 : VRING_DESC_F_NEXT)) };
-	lose(&s);
+	CU_ASSERT(sess_lose(&s));
 	CU_ASSERT(sess_wait_link(&s, true, 2000));
-	CU_EQ(last_base(&s, 1), 0);	/* where the driver stands, in lap two */
+	CU_EQ(sess_last_base(&s, 1), 0);	/* where the driver stands, in lap two */
 	for (unsigned i = 0; i < 256; i += 2)
 		unused += !(d[i].flags & USED) || d[i].id != i / 2;
 	CU_EQ(unused, 0);
@@ -178,14 +162,14 @@ static void a_ring_that_contradicts_itself_fails_the_device(void)
 		d[i] = (struct vring_packed_desc){
 			.addr = 0x1000, .id = (uint16_t)i, .flags = AVAIL };
 	d[0].flags = d[3].flags = AVAIL | USED;
-	lose(&s);
+	CU_ASSERT(sess_lose(&s));
 	CU_ASSERT(sess_wait_link(&s, true, 2000));
 	CU_EQ(s.failures, 1);
 	CU_EQ(backend_count(s.b, VU_SET_VRING_KICK), 0);
 	/* A reset mends it. */
 	sess_stop(&s);
 	CU_EQ(sess_start(&s, 2, true), 0);
-	CU_EQ(last_base(&s, 0), 0x80008000);
+	CU_EQ(sess_last_base(&s, 0), 0x80008000);
 	CU_EQ(backend_count(s.b, VU_SET_VRING_KICK), 2);
 	sess_free(&s);
 }
@@ -201,13 +185,13 @@ static void a_driver_that_is_never_done_adding_fails_the_device(void)
 	for (unsigned i = 0; i < 256; i++)
 		d[i] = (struct vring_packed_desc){
 			.addr = 0x1000, .id = (uint16_t)i, .flags = i % 2 ? AVAIL : USED };
-	lose(&s);
+	CU_ASSERT(sess_lose(&s));
 	CU_ASSERT(sess_wait_link(&s, true, 2000));
 	CU_EQ(s.failures, 1);
 	CU_EQ(backend_count(s.b, VU_SET_VRING_KICK), 0);
 	sess_stop(&s);
 	CU_EQ(sess_start(&s, 2, true), 0);
-	CU_EQ(last_base(&s, 1), 0x80008000);
+	CU_EQ(sess_last_base(&s, 1), 0x80008000);
 	sess_free(&s);
 }
 

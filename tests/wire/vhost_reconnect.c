@@ -28,22 +28,6 @@ static void start(struct sess *s, bool connects, bool packed)
 	backend_forget(s->b);
 }
 
-static void lose(struct sess *s)
-{
-	backend_hangup(s->b);
-	CU_ASSERT(sess_wait_link(s, false, 1000));
-}
-
-static uint32_t last_base(struct sess *s, uint32_t ring)
-{
-	struct backend_msg m = { 0 };
-
-	for (int i = -1; backend_msg(s->b, VU_SET_VRING_BASE, i, &m); i--)
-		if (m.payload.state.index == ring)
-			return m.payload.state.num;
-	return ~0u;
-}
-
 static void a_loss_is_a_link_down_at_once_and_up_within_a_second(void)
 {
 	uint64_t lost_ms;
@@ -51,7 +35,7 @@ static void a_loss_is_a_link_down_at_once_and_up_within_a_second(void)
 
 	start(&s, false, false);
 	lost_ms = sess_now_ms();
-	lose(&s);
+	CU_ASSERT(sess_lose(&s));
 	CU_ASSERT(s.down_ms - lost_ms < 200);
 	CU_ASSERT(sess_wait_link(&s, true, 2000));
 	CU_ASSERT(s.up_ms - lost_ms < 1000);
@@ -74,7 +58,7 @@ static void the_whole_session_is_replayed(void)
 	struct sess s;
 
 	start(&s, false, false);
-	lose(&s);
+	CU_ASSERT(sess_lose(&s));
 	CU_ASSERT(sess_wait_link(&s, true, 2000));
 	for (unsigned i = 0; i < ARRAY_SIZE(once); i++)
 		CU_EQ(backend_count(s.b, once[i]), 1);
@@ -94,10 +78,10 @@ static void a_split_ring_resumes_at_its_used_index(void)
 	start(&s, false, false);
 	*sess_used_idx(&s, 0) = 77;
 	*sess_used_idx(&s, 1) = 0xfff0;
-	lose(&s);
+	CU_ASSERT(sess_lose(&s));
 	CU_ASSERT(sess_wait_link(&s, true, 2000));
-	CU_EQ(last_base(&s, 0), 77);
-	CU_EQ(last_base(&s, 1), 0xfff0);
+	CU_EQ(sess_last_base(&s, 0), 77);
+	CU_EQ(sess_last_base(&s, 1), 0xfff0);
 	CU_EQ(sess_stat(&s, "rings_resumed"), 2);
 	sess_free(&s);
 }
@@ -111,10 +95,10 @@ static void a_packed_ring_resumes_where_its_slots_say(void)
 		sess_packed(&s, 1)[i] = (struct vring_packed_desc){
 			.addr = 0x1000, .id = (uint16_t)i,
 			.flags = (uint16_t)(AVAIL | (i < 13 ? USED : 0)) };
-	lose(&s);
+	CU_ASSERT(sess_lose(&s));
 	CU_ASSERT(sess_wait_link(&s, true, 2000));
-	CU_EQ(last_base(&s, 0), 0x80008000);
-	CU_EQ(last_base(&s, 1), 0x800d800d);
+	CU_EQ(sess_last_base(&s, 0), 0x80008000);
+	CU_EQ(sess_last_base(&s, 1), 0x800d800d);
 	CU_EQ(sess_stat(&s, "rings_resumed_by_guess"), 0);
 	sess_free(&s);
 }
@@ -131,9 +115,9 @@ static void a_torn_flush_is_finished_before_the_next_backend_starts(void)
 			.addr = 0x1000, .id = (uint16_t)i, .flags = AVAIL | VRING_DESC_F_WRITE };
 	for (unsigned i = 0; i < 8; i++)
 		d[i].flags |= i == 4 ? 0 : USED;
-	lose(&s);
+	CU_ASSERT(sess_lose(&s));
 	CU_ASSERT(sess_wait_link(&s, true, 2000));
-	CU_EQ(last_base(&s, 0), 0x80088008);
+	CU_EQ(sess_last_base(&s, 0), 0x80088008);
 	CU_ASSERT(d[4].flags & USED);
 	CU_EQ(sess_stat(&s, "ring_flushes_mended"), 1);
 	sess_free(&s);
@@ -145,7 +129,7 @@ static void rings_are_kicked_and_drivers_woken_after_a_reconnect(void)
 
 	start(&s, false, false);
 	CU_ASSERT(!fd_drain(s.rings[0].call_fd));
-	lose(&s);
+	CU_ASSERT(sess_lose(&s));
 	CU_ASSERT(sess_wait_link(&s, true, 2000));
 	for (unsigned i = 0; i < 2; i++) {
 		CU_ASSERT(fd_drain(backend_ring_fd(s.b, i, VU_SET_VRING_KICK)));
@@ -172,7 +156,7 @@ static void a_ring_no_backend_ever_had_starts_fresh(void)
 	CU_ASSERT(!sess_do(&s, s.up));
 	s.b = backend_start(&cfg);
 	CU_ASSERT(sess_wait_link(&s, true, 1000));
-	CU_EQ(last_base(&s, 0), 0);
+	CU_EQ(sess_last_base(&s, 0), 0);
 	vhost_offer(s.v, &o);
 	CU_ASSERT(o.known);
 	sess_free(&s);
@@ -186,11 +170,11 @@ static void an_orderly_stop_decides_the_base(void)
 	backend_base(s.b, 0, 0x8005);		/* DPDK tells the avail half only */
 	backend_base(s.b, 1, 0x00ff);
 	CU_EQ(sess_do(&s, vhost_set_space(s.v, NULL)), 0);
-	lose(&s);
+	CU_ASSERT(sess_lose(&s));
 	CU_ASSERT(sess_wait_link(&s, true, 2000));
 	CU_EQ(sess_do(&s, vhost_set_space(s.v, s.space)), 0);
-	CU_EQ(last_base(&s, 0), 0x80058005);
-	CU_EQ(last_base(&s, 1), 0x00ff00ff);
+	CU_EQ(sess_last_base(&s, 0), 0x80058005);
+	CU_EQ(sess_last_base(&s, 1), 0x00ff00ff);
 	sess_free(&s);
 }
 
@@ -203,8 +187,8 @@ static void an_impossible_base_is_not_believed(void)
 	backend_base(s.b, 1, 0x8100);		/* 256: one past the last */
 	CU_EQ(sess_do(&s, vhost_set_space(s.v, NULL)), 0);
 	CU_EQ(sess_do(&s, vhost_set_space(s.v, s.space)), 0);
-	CU_EQ(last_base(&s, 0), 0x80008000);
-	CU_EQ(last_base(&s, 1), 0x80008000);
+	CU_EQ(sess_last_base(&s, 0), 0x80008000);
+	CU_EQ(sess_last_base(&s, 1), 0x80008000);
 	CU_EQ(s.failures, 0);
 	sess_free(&s);
 }
@@ -215,11 +199,11 @@ static void a_reset_between_forgets_where_rings_stood(void)
 
 	start(&s, false, false);
 	*sess_used_idx(&s, 0) = 77;
-	lose(&s);
+	CU_ASSERT(sess_lose(&s));
 	sess_stop(&s);
 	CU_EQ(sess_start(&s, 2, false), 0);
 	CU_ASSERT(sess_wait_link(&s, true, 2000));
-	CU_EQ(last_base(&s, 0), 0);
+	CU_EQ(sess_last_base(&s, 0), 0);
 	sess_free(&s);
 }
 
@@ -230,7 +214,7 @@ static void a_backend_with_fewer_features_is_left_waiting(void)
 
 	start(&s, false, true);
 	backend_offers(s.b, full & ~BIT(VIRTIO_F_RING_PACKED), 4);
-	lose(&s);
+	CU_ASSERT(sess_lose(&s));
 	CU_ASSERT(backend_wait(s.b, VU_SET_OWNER, 2, 4000));	/* tried, and tried again */
 	CU_ASSERT(!sess_do(&s, s.up));
 	CU_EQ(s.failures, 0);
@@ -252,7 +236,7 @@ static void a_backend_with_fewer_queues_is_left_waiting(void)
 	CU_EQ(sess_start(&s, 4, false), 0);
 	backend_forget(s.b);
 	backend_offers(s.b, cfg.features, 1);
-	lose(&s);
+	CU_ASSERT(sess_lose(&s));
 	CU_ASSERT(backend_wait(s.b, VU_SET_OWNER, 1, 4000));
 	sess_nap(50);
 	CU_ASSERT(!sess_do(&s, s.up));
@@ -267,7 +251,7 @@ static void a_refusal_at_a_replay_is_the_backends_matter(void)
 
 	start(&s, false, false);
 	BACKEND_RULES(s.b, { VU_SET_VRING_NUM, 1, BACKEND_NACK, 1 });
-	lose(&s);
+	CU_ASSERT(sess_lose(&s));
 	CU_ASSERT(backend_wait(s.b, VU_SET_VRING_NUM, 2, 4000));
 	CU_ASSERT(sess_wait_link(&s, true, 2000));
 	CU_EQ(s.failures, 0);
@@ -301,7 +285,7 @@ static void a_driver_may_reset_and_leave_while_the_backend_is_away(void)
 	struct sess s;
 
 	start(&s, false, false);
-	lose(&s);
+	CU_ASSERT(sess_lose(&s));
 	begin_ms = sess_own_ms();
 	CU_EQ(sess_do(&s, vhost_ring_enable(s.v, 1, false)), 0);
 	CU_EQ(sess_do(&s, vhost_ring_call(s.v, 1, -1)), 0);
