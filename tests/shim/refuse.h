@@ -21,6 +21,7 @@
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 
+#include "sim/core/fault.h"
 #include "tests/shim/check.h"
 
 static const struct refusal {
@@ -46,13 +47,11 @@ static const struct refusal {
 	{ "accept", SYS_accept4, EMFILE, 0 },
 };
 
-static unsigned refuse_left;
 static const char *refuse_struck;
 
 static bool refuse_now(const char *what)
 {
-	if (!__atomic_load_n(&refuse_left, __ATOMIC_RELAXED) ||
-	    __atomic_fetch_sub(&refuse_left, 1, __ATOMIC_RELAXED) != 1)
+	if (!fault_now())
 		return false;
 	__atomic_store_n(&refuse_struck, what, __ATOMIC_RELEASE);
 	return true;
@@ -62,13 +61,13 @@ static bool refuse_now(const char *what)
 static void refuse_arm(unsigned n)
 {
 	refuse_struck = NULL;
-	__atomic_store_n(&refuse_left, n, __ATOMIC_RELEASE);
+	fault_arm(n);
 }
 
 /* What was refused, or NULL; nothing is from here on. */
 static const char *refuse_end(void)
 {
-	__atomic_store_n(&refuse_left, 0, __ATOMIC_RELEASE);
+	fault_arm(0);
 	return __atomic_load_n(&refuse_struck, __ATOMIC_ACQUIRE);
 }
 
