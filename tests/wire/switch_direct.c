@@ -6,36 +6,6 @@
 
 #include "tests/wire/switch_rig.h"
 
-#define WIRE_STATION 900		/* somebody outside */
-
-/* Pods 0 .. n-1 are pools with station 1 .. n, VLAN 0. */
-static void pools_up(struct rig *r, unsigned n, unsigned queues)
-{
-	need_net();
-	rig_up(r, 2);
-	rig_uplink(r, queues);
-	CU_EQ(cmd(r, "pool default drop"), 0);
-	for (unsigned i = 0; i < n; i++) {
-		pod_up(r, i, i & 1 ? BIT(VIRTIO_F_RING_PACKED) : 0);
-		CU_EQ(cmd(r, "pool add p%u macs 52:54:00:00:00:%02x", i, i + 1), 0);
-	}
-}
-
-static bool direct(struct rig *r, const char *name)
-{
-	struct sw_port *p = sw_find(r->s, name);
-
-	return p->lane && tap_lane_is_sending(p->lane);
-}
-
-static uint64_t spoofed(struct rig *r, const char *name)
-{
-	struct l2_counters c;
-
-	l2_counters(r->s->l2, sw_find(r->s, name)->id, &c);
-	return c.cause[L2_SPOOFED];
-}
-
 /* ---- under traffic ------------------------------------------------------------------------- */
 
 struct talk {				/* from p0 to the wire and to p1, and forged ones between */
@@ -97,17 +67,17 @@ static void the_way_changes_under_traffic_and_no_frame_notices(void)
 	pthread_t thread;
 	struct rig r;
 
-	pools_up(&r, 2, 4);
+	pools_up(&r, 2, 4, 2, "");
 	while (wire_recv(&r, (uint8_t[FRAME_BYTES]){ 0 }))
 		;
 	t.r = &r;
 	pthread_create(&thread, NULL, talk, &t);
 	for (unsigned i = 0; i < 200; i++) {
 		CU_EQ(cmd(&r, changes[i % 4][0]), 0);
-		both |= direct(&r, "p0") ? 1 : 2;
+		both |= is_direct(&r, "p0") ? 1 : 2;
 		nap_ms(1);
 		CU_EQ(cmd(&r, changes[i % 4][1]), 0);
-		both |= direct(&r, "p0") ? 1 : 2;
+		both |= is_direct(&r, "p0") ? 1 : 2;
 		nap_ms(1);
 	}
 	atomic_store(&t.stop, true);
@@ -120,7 +90,7 @@ static void the_way_changes_under_traffic_and_no_frame_notices(void)
 	CU_EQ(t.pod, t.sent);
 	CU_EQ(t.missing, 0);
 	CU_EQ(t.wrong, 0);
-	CU_EQ(spoofed(&r, "p0"), t.sent);
+	CU_EQ(cause_of(&r, "p0", L2_SPOOFED), t.sent);
 	rig_down(&r);
 }
 
@@ -142,8 +112,8 @@ static void a_sender_of_garbage_costs_only_itself(void)
 	uint32_t x = 0x5eed, n;
 	struct rig r;
 
-	pools_up(&r, 2, 4);
-	CU_ASSERT_TRUE(direct(&r, "p0") && direct(&r, "p1"));
+	pools_up(&r, 2, 4, 2, "");
+	CU_ASSERT_TRUE(is_direct(&r, "p0") && is_direct(&r, "p1"));
 	for (unsigned k = 0; k < 4000; k++) {
 		struct pod *d = &r.pod[0];
 		uint64_t off = d->tx_off + (uint64_t)(d->sent++ % POD_NUM) * POD_BUF;
@@ -168,8 +138,8 @@ static void a_sender_of_garbage_costs_only_itself(void)
 	}
 	CU_EQ(good, 4000 / 64);
 	CU_EQ(forged, 0);
-	CU_ASSERT(spoofed(&r, "p0") > 0 && lane_of(&r, "p0").send_failed > 0);
-	CU_ASSERT_TRUE(direct(&r, "p0"));
+	CU_ASSERT(cause_of(&r, "p0", L2_SPOOFED) > 0 && lane_of(&r, "p0").send_failed > 0);
+	CU_ASSERT_TRUE(is_direct(&r, "p0"));
 	rig_down(&r);
 }
 
@@ -191,7 +161,7 @@ static void one_passes_and_one_does_not(struct rig *r)
 	CU_EQ(wire_recv(r, w), 64);
 	CU_EQ(w[11], 1);
 	CU_EQ(wire_recv(r, w), 0);
-	CU_EQ(spoofed(r, "p0"), 1);
+	CU_EQ(cause_of(r, "p0", L2_SPOOFED), 1);
 }
 
 /* Where the programs cannot be put, the switch does their work. */
@@ -203,9 +173,9 @@ static void without_programs_the_switch_judges(void)
 		  "tc qdisc add dev upl0 ingress"))
 		return;
 	log_init("error");
-	pools_up(&r, 1, 2);
+	pools_up(&r, 1, 2, 2, "");
 	CU_ASSERT_PTR_NOT_NULL(sw_find(r.s, "p0")->lane);
-	CU_ASSERT_FALSE(direct(&r, "p0"));
+	CU_ASSERT_FALSE(is_direct(&r, "p0"));
 	one_passes_and_one_does_not(&r);
 	rig_down(&r);
 	CU_ASSERT_TRUE(made("ip link del upl0"));
@@ -219,8 +189,8 @@ static void an_interface_that_stays_is_judged_by_who_has_it(void)
 	if (!made("ip tuntap add dev upl0 mode tap multi_queue vnet_hdr"))
 		return;
 	for (unsigned i = 0; i < 2; i++) {
-		pools_up(&r, 1, 2);
-		CU_ASSERT_TRUE(direct(&r, "p0"));
+		pools_up(&r, 1, 2, 2, "");
+		CU_ASSERT_TRUE(is_direct(&r, "p0"));
 		one_passes_and_one_does_not(&r);
 		rig_down(&r);
 	}

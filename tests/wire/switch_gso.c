@@ -4,7 +4,6 @@
 #include "include/backend.h"
 #include "tests/wire/switch_rig.h"
 
-#define WIRE_STATION 900
 #define PAYLOAD 60000u
 #define HEADERS 54u			/* Ethernet, IPv4, TCP */
 #define MSS 1400u

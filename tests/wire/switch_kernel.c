@@ -7,53 +7,8 @@
 #include "include/backend.h"
 #include "tests/wire/switch_rig.h"
 
-#define WIRE_STATION 900		/* somebody outside */
 #define CHUNK 100
-
-static unsigned full(unsigned quick, unsigned soak)
-{
-	return getenv("SOAK") ? soak : quick;
-}
-
-/* Pods 0 .. n-1 are pools with station 1 .. n, VLAN 0 and 100. */
-static void pools_up(struct rig *r, unsigned n, unsigned queues)
-{
-	need_net();
-	rig_up(r, 1);
-	rig_uplink(r, queues);
-	CU_EQ(cmd(r, "pool default drop"), 0);
-	for (unsigned i = 0; i < n; i++) {
-		pod_up(r, i, i & 1 ? BIT(VIRTIO_F_RING_PACKED) : 0);
-		CU_EQ(cmd(r, "pool add p%u macs 52:54:00:00:00:%02x vlans 0,100", i, i + 1), 0);
-	}
-}
-
-/* Pod 0 connects anew, with so many buffers for what it might receive. */
-static void come_back_as(struct rig *r, uint64_t features, unsigned posted)
-{
-	peer_hang_up(&r->pod[0].p);
-	for (unsigned ms = 0; ms < 2000 && port_is_up(r, "p0"); ms++)
-		nap_ms(1);
-	peer_free(&r->pod[0].p);
-	pod_connect_as(r, &r->pod[0], features, posted);
-}
-
-static bool direct(struct rig *r, const char *name)
-{
-	struct sw_port *p = sw_find(r->s, name);
-
-	return p->lane && tap_lane_is_sending(p->lane);
-}
-
-static unsigned received(struct rig *r, unsigned pod)
-{
-	static uint8_t b[FRAME_BYTES];
-	unsigned n = 0;
-
-	while (pod_recv(&r->pod[pod], b))
-		n++;
-	return n;
-}
+#define IN_TWO_VLANS " vlans 0,100"
 
 static unsigned on_the_wire(struct rig *r)
 {
@@ -236,15 +191,15 @@ static void the_kernel_decides_as_the_switch_would(void)
 	static struct fate kernel, ours;
 	struct rig r;
 
-	pools_up(&r, 3, 4);
+	pools_up(&r, 3, 4, 1, IN_TWO_VLANS);
 	CU_EQ(cmd(&r, "port set p0 macs 52:54:00:00:00:01,52:54:00:00:00:09"), 0);
 	for (unsigned i = 0; i < sizeof(settings) / sizeof(settings[0]); i++) {
 		CU_EQ(cmd(&r, settings[i][0]) | cmd(&r, settings[i][1]), 0);
-		CU_ASSERT_TRUE(direct(&r, "p0"));
+		CU_ASSERT_TRUE(is_direct(&r, "p0"));
 		send_all(&r, 3, "p0", &kernel);
 		CU_EQ(cmd(&r, "port set p0 in_frames 1000000"), 0);
-		CU_ASSERT_FALSE(direct(&r, "p0"));
-		CU_ASSERT_TRUE(direct(&r, "p1"));
+		CU_ASSERT_FALSE(is_direct(&r, "p0"));
+		CU_ASSERT_TRUE(is_direct(&r, "p1"));
 		send_all(&r, 3, "p0", &ours);
 		same_fate(&kernel, &ours);
 		CU_EQ(kernel.copies, copies(&kernel));
@@ -260,16 +215,16 @@ static void groups_from_the_wire_reach_the_same_pools(void)
 	static struct fate kernel, ours;
 	struct rig r;
 
-	pools_up(&r, 3, 4);
+	pools_up(&r, 3, 4, 1, IN_TWO_VLANS);
 	CU_EQ(cmd(&r, "mac add 01:00:5e:01:02:03 pool p1"), 0);
 	CU_EQ(cmd(&r, "mode p2 -untagged"), 0);
-	CU_ASSERT_TRUE(direct(&r, "p0"));
+	CU_ASSERT_TRUE(is_direct(&r, "p0"));
 	send_all(&r, 3, "upl0", &kernel);		/* who is outside is known from here on */
 	send_all(&r, 3, "upl0", &kernel);
 	CU_EQ(kernel.copies, copies(&kernel));
 	CU_ASSERT(lane_of(&r, "p1").frames > 0);
 	CU_EQ(cmd(&r, "port add odd kind null mode access pvid 7"), 0);
-	CU_ASSERT_FALSE(direct(&r, "p0"));
+	CU_ASSERT_FALSE(is_direct(&r, "p0"));
 	send_all(&r, 3, "upl0", &ours);
 	same_fate(&kernel, &ours);
 	CU_ASSERT(kernel.copies > 0 && kernel.cause[L2_SPOOFED] > 0);
@@ -342,10 +297,10 @@ static void no_page_of_a_frame_is_ever_touched_here(unsigned queues)
 	struct tap_lane_counters c;
 	struct rig r;
 
-	pools_up(&r, 1, queues);
-	come_back_as(&r, BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_NET_F_MRG_RXBUF), 0);
+	pools_up(&r, 1, queues, 1, IN_TWO_VLANS);
+	pod_again(&r, POD_FEATURES, 0);
 	there_and_back(&r, 10);			/* memory is registered now */
-	CU_ASSERT_TRUE(direct(&r, "p0"));
+	CU_ASSERT_TRUE(is_direct(&r, "p0"));
 	reach(&r, PROT_NONE);
 	there_and_back(&r, frames);
 	c = lane_of(&r, "p0");
@@ -382,11 +337,11 @@ static void the_only_queue_holds_nothing_but_its_pools_frames(void)
 	static struct fate kernel, ours;
 	struct rig r;
 
-	pools_up(&r, 1, 1);
+	pools_up(&r, 1, 1, 1, IN_TWO_VLANS);
 	CU_EQ(cmd(&r, "port set upl0 learning off"), 0);	/* the kernel learns nothing */
 	for (unsigned i = 0; i < sizeof(changes) / sizeof(changes[0]); i++) {
 		CU_EQ(cmd(&r, changes[i]), 0);
-		CU_ASSERT_TRUE(direct(&r, "p0"));
+		CU_ASSERT_TRUE(is_direct(&r, "p0"));
 		send_all(&r, 1, "upl0", &kernel);
 		CU_ASSERT(lane_of(&r, "p0").frames > 0);
 		CU_EQ(cmd(&r, "port add odd kind null mode access pvid 7"), 0);
@@ -439,9 +394,9 @@ static void a_chain_of_any_shape_arrives_whole(void)
 		struct rig r;
 		uint32_t hdr = kinds[i] ? 12 : 10;
 
-		pools_up(&r, 1, 2);
-		come_back_as(&r, kinds[i], POD_NUM - 1);
-		CU_ASSERT_TRUE(direct(&r, "p0"));
+		pools_up(&r, 1, 2, 1, IN_TWO_VLANS);
+		pod_again(&r, kinds[i], POD_NUM - 1);
+		CU_ASSERT_TRUE(is_direct(&r, "p0"));
 		sent_as(&r, hdr, 200);		/* one piece */
 		sent_as(&r, hdr, hdr);		/* the header and the rest, which is cut up */
 		sent_as(&r, hdr, 7);		/* in the middle of it */
@@ -488,7 +443,7 @@ static void what_the_kernel_refuses_is_counted_and_handed_back(void)
 	struct rig r;
 	uint32_t n = frame_make(b, WIRE_STATION, 1, 0, 0, 64);
 
-	pools_up(&r, 1, 2);
+	pools_up(&r, 1, 2, 1, IN_TWO_VLANS);
 	d = &r.pod[0];
 	send_in_pieces(d, 12, b, n, 200);
 	rig_settle(&r);
@@ -547,17 +502,17 @@ static void only_what_the_kernel_can_judge_goes_past_the_switch(void)
 	};
 	struct rig r;
 
-	pools_up(&r, 2, 4);
+	pools_up(&r, 2, 4, 1, IN_TWO_VLANS);
 	for (unsigned i = 0; i < sizeof(changes) / sizeof(changes[0]); i++) {
-		CU_ASSERT_TRUE(direct(&r, "p0") && direct(&r, "p1"));
+		CU_ASSERT_TRUE(is_direct(&r, "p0") && is_direct(&r, "p1"));
 		CU_EQ(cmd(&r, changes[i].set), 0);
-		if (direct(&r, "p0") != changes[i].p0 || direct(&r, "p1") != changes[i].p1)
+		if (is_direct(&r, "p0") != changes[i].p0 || is_direct(&r, "p1") != changes[i].p1)
 			printf("    %s\n", changes[i].set);
-		CU_EQ(direct(&r, "p0"), changes[i].p0);
-		CU_EQ(direct(&r, "p1"), changes[i].p1);
+		CU_EQ(is_direct(&r, "p0"), changes[i].p0);
+		CU_EQ(is_direct(&r, "p1"), changes[i].p1);
 		CU_EQ(cmd(&r, changes[i].back), 0);
 	}
-	CU_ASSERT_TRUE(direct(&r, "p0") && direct(&r, "p1"));
+	CU_ASSERT_TRUE(is_direct(&r, "p0") && is_direct(&r, "p1"));
 	rig_down(&r);
 }
 
@@ -569,18 +524,18 @@ static void storms_are_calmed_in_the_kernel_too(void)
 	unsigned wire = 0, pods = 0;
 	struct rig r;
 
-	pools_up(&r, 2, 4);
+	pools_up(&r, 2, 4, 1, IN_TWO_VLANS);
 	CU_EQ(cmd(&r, "port set p0 storm 1"), 0);
-	CU_ASSERT_TRUE(direct(&r, "p0"));
+	CU_ASSERT_TRUE(is_direct(&r, "p0"));
 	for (unsigned k = 0; k < 2000; k++) {
 		pod_send(&r.pod[0], b, n);
 		if (k % 64 == 63)
 			rig_settle(&r);
-		pods += received(&r, 1);
+		pods += drain(&r.pod[1]);
 		wire += on_the_wire(&r);
 	}
 	rig_settle(&r);
-	pods += received(&r, 1);
+	pods += drain(&r.pod[1]);
 	wire += on_the_wire(&r);
 	CU_EQ(pods, wire);
 	CU_ASSERT(pods >= 1024 && pods <= 1030);	/* the least burst there is */
@@ -594,17 +549,17 @@ static void without_its_judge(unsigned queues)
 	static uint8_t b[FRAME_BYTES];
 	struct rig r;
 
-	pools_up(&r, 1, queues);
-	CU_ASSERT_TRUE(direct(&r, "p0"));
+	pools_up(&r, 1, queues, 1, IN_TWO_VLANS);
+	CU_ASSERT_TRUE(is_direct(&r, "p0"));
 	if (system("tc filter del dev upl0 ingress pref 49152") == 0) {
 		pod_send(&r.pod[0], b, frame_make(b, WIRE_STATION, 1, 0, 0, 64));
 		rig_settle(&r);
-		CU_ASSERT_FALSE(direct(&r, "p0"));
+		CU_ASSERT_FALSE(is_direct(&r, "p0"));
 		sw_tick(r.s, 0);
 		CU_EQ(sw_find(r.s, "p0")->lane != NULL, queues > 1);
 		CU_EQ(cmd(&r, "port set p0 storm 1000"), 0);
 		CU_EQ(sw_find(r.s, "p0")->lane != NULL, queues > 1);
-		CU_ASSERT_FALSE(direct(&r, "p0"));	/* for good */
+		CU_ASSERT_FALSE(is_direct(&r, "p0"));	/* for good */
 		on_the_wire(&r);
 		pod_send(&r.pod[0], b, frame_make(b, WIRE_STATION, 2, 0, 0, 64));
 		pod_send(&r.pod[0], b, frame_make(b, WIRE_STATION, 1, 0, 0, 64));
@@ -614,12 +569,12 @@ static void without_its_judge(unsigned queues)
 		wire_send(&r, b, frame_make(b, 9, WIRE_STATION, 0, 0, 64));
 		wire_send(&r, b, frame_make(b, 1, WIRE_STATION, 0, 0, 64));
 		rig_settle(&r);
-		CU_EQ(received(&r, 0), 1);
+		CU_EQ(drain(&r.pod[0]), 1);
 		pod_up(&r, 1, 0);		/* no pool: the switch copies to groups now */
 		wire_send(&r, b, frame_make(b, 0, WIRE_STATION, 0, 0, 64));
 		rig_settle(&r);
-		CU_EQ(received(&r, 0), 1);
-		CU_EQ(received(&r, 1), 1);
+		CU_EQ(drain(&r.pod[0]), 1);
+		CU_EQ(drain(&r.pod[1]), 1);
 	}
 	rig_down(&r);
 }

@@ -16,16 +16,6 @@ static void ports_up(struct rig *r, unsigned n, unsigned workers)
 		pod_up(r, i, i & 1 ? BIT(VIRTIO_F_RING_PACKED) : 0);
 }
 
-static unsigned drain(struct pod *d)
-{
-	static uint8_t b[FRAME_BYTES];
-	unsigned n = 0;
-
-	while (pod_recv(d, b))
-		n++;
-	return n;
-}
-
 /*
  * Sends `count` numbered frames to the other under a window, and returns how many came. What is
  * still out when nothing has moved for some time is lost, and the window opens again.

@@ -38,6 +38,8 @@
 #define FRAME_BYTES 2048
 #define FRAME_TYPE 0x88b5		/* EtherType, one for experiments */
 #define PODS_MAX 8
+#define WIRE_STATION 900		/* somebody outside */
+#define POD_FEATURES (BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_NET_F_MRG_RXBUF))
 
 #define SPIN_US 50
 #define SETTLE_ROUNDS 32		/* two looks at descriptors that woke, and what follows */
@@ -143,6 +145,12 @@ static inline void rig_uplink(struct rig *r, unsigned queues)
 	r->heard = wire_open((int)if_nametoindex("upl0"), FRAME_TYPE);
 }
 
+/* Numbers are small in `make check`; `make soak` sets SOAK and has those of the criteria. */
+static inline unsigned full(unsigned quick, unsigned soak)
+{
+	return getenv("SOAK") ? soak : quick;
+}
+
 static inline void post(struct pod *d, unsigned i)
 {
 	struct drv_buf b = { drv_gpa(d->rx_off + (uint64_t)i * POD_BUF), POD_BUF, true };
@@ -202,7 +210,7 @@ static inline void pod_connect_as(struct rig *r, struct pod *d, uint64_t feature
 
 static inline void pod_connect(struct rig *r, struct pod *d, uint64_t more, unsigned posted)
 {
-	pod_connect_as(r, d, BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_NET_F_MRG_RXBUF) | more, posted);
+	pod_connect_as(r, d, POD_FEATURES | more, posted);
 }
 
 static inline struct pod *pod_up(struct rig *r, unsigned i, uint64_t more)
@@ -232,6 +240,17 @@ static inline uint32_t pod_recv(struct pod *d, uint8_t *frame)
 	return len;
 }
 
+/* Takes and forgets what has come; how many frames that were. */
+static inline unsigned drain(struct pod *d)
+{
+	static uint8_t b[FRAME_BYTES];
+	unsigned n = 0;
+
+	while (pod_recv(d, b))
+		n++;
+	return n;
+}
+
 /* Offers a chain to send, when there is room for it. */
 static inline void pod_send_chain(struct pod *d, const struct drv_buf *b, unsigned n)
 {
@@ -259,6 +278,38 @@ static inline void pod_send(struct pod *d, const uint8_t *frame, uint32_t n)
 	memset(d->p.mem.host + off, 0, 12);
 	memcpy(d->p.mem.host + off + 12, frame, n);
 	pod_send_chain(d, &b, 1);
+}
+
+/* Pods 0 .. n-1 are pools with station 1 .. n; `more` is what else "pool add" says. */
+static inline void pools_up(struct rig *r, unsigned n, unsigned queues, unsigned workers,
+			    const char *more)
+{
+	need_net();
+	rig_up(r, workers);
+	rig_uplink(r, queues);
+	CU_EQ(cmd(r, "pool default drop"), 0);
+	for (unsigned i = 0; i < n; i++) {
+		pod_up(r, i, i & 1 ? BIT(VIRTIO_F_RING_PACKED) : 0);
+		CU_EQ(cmd(r, "pool add p%u macs 52:54:00:00:00:%02x%s", i, i + 1, more), 0);
+	}
+}
+
+/* Whether what the pool sends goes past the switch. */
+static inline bool is_direct(struct rig *r, const char *name)
+{
+	struct sw_port *p = sw_find(r->s, name);
+
+	return p->lane && tap_lane_is_sending(p->lane);
+}
+
+/* Pod 0 connects anew, with so many buffers for what it might receive. */
+static inline void pod_again(struct rig *r, uint64_t features, unsigned posted)
+{
+	peer_hang_up(&r->pod[0].p);
+	for (unsigned ms = 0; ms < 2000 && port_is_up(r, "p0"); ms++)
+		nap_ms(1);
+	peer_free(&r->pod[0].p);
+	pod_connect_as(r, &r->pod[0], features, posted);
 }
 
 /*

@@ -10,32 +10,7 @@
 #include "include/backend.h"
 #include "tests/wire/switch_rig.h"
 
-#define WIRE_STATION 900		/* somebody outside */
 #define CHUNK 32
-
-/* Numbers are small in `make check`; `make soak` sets SOAK and has those of the criteria. */
-static unsigned full(unsigned quick, unsigned soak)
-{
-	return getenv("SOAK") ? soak : quick;
-}
-
-/* Pods 0 .. n-1 are pools with station 1 .. n, VLAN 0. */
-static void pools_up(struct rig *r, unsigned n, unsigned queues)
-{
-	need_net();
-	rig_up(r, 1);
-	rig_uplink(r, queues);
-	CU_EQ(cmd(r, "pool default drop"), 0);
-	for (unsigned i = 0; i < n; i++) {
-		uint8_t mac[6];
-		char text[18];
-
-		pod_up(r, i, i & 1 ? BIT(VIRTIO_F_RING_PACKED) : 0);
-		mac_of(mac, i + 1);
-		sw_format_mac(mac, text);
-		CU_EQ(cmd(r, "pool add p%u macs %s", i, text), 0);
-	}
-}
 
 /* Takes what has come; frames carry (pod << 24 | serial), in order of serial. */
 static void collect(struct rig *r, unsigned n)
@@ -92,23 +67,13 @@ static unsigned stream(struct rig *r, unsigned pods, unsigned frames)
 	return each;
 }
 
-/* Pod 0 connects anew, with no buffers for what it might receive. */
-static void come_back_empty(struct rig *r)
-{
-	peer_hang_up(&r->pod[0].p);
-	for (unsigned ms = 0; ms < 2000 && port_is_up(r, "p0"); ms++)
-		nap_ms(1);
-	peer_free(&r->pod[0].p);
-	pod_connect(r, &r->pod[0], 0, 0);
-}
-
 /* 3.1 */
 static void each_pod_receives_exactly_its_frames(void)
 {
 	struct rig r;
 	unsigned each;
 
-	pools_up(&r, 4, 8);
+	pools_up(&r, 4, 8, 1, "");
 	each = stream(&r, 4, full(20000, 1000000));
 	for (unsigned i = 0; i < 4; i++) {
 		struct tap_lane_counters c = lane_of(&r, r.pod[i].name);
@@ -128,7 +93,7 @@ static void a_single_queue_works_too(void)
 	struct rig r;
 	unsigned each;
 
-	pools_up(&r, 2, 1);
+	pools_up(&r, 2, 1, 1, "");
 	CU_ASSERT_PTR_NULL(sw_find(r.s, "p0")->lane);
 	each = stream(&r, 2, 4000);
 	for (unsigned i = 0; i < 2; i++) {
@@ -144,7 +109,7 @@ static void pools_beyond_the_queues_are_served_as_well(void)
 	struct rig r;
 	unsigned each;
 
-	pools_up(&r, 4, 3);
+	pools_up(&r, 4, 3, 1, "");
 	CU_ASSERT_PTR_NOT_NULL(sw_find(r.s, "p1")->lane);
 	CU_ASSERT_PTR_NULL(sw_find(r.s, "p2")->lane);
 	each = stream(&r, 4, 4000);
@@ -155,16 +120,6 @@ static void pools_beyond_the_queues_are_served_as_well(void)
 	rig_down(&r);
 }
 
-static unsigned received(struct rig *r, unsigned pod)
-{
-	static uint8_t b[FRAME_BYTES];
-	unsigned n = 0;
-
-	while (pod_recv(&r->pod[pod], b))
-		n++;
-	return n;
-}
-
 /* Which of the first n pods get one frame from outside, as bits. */
 static unsigned who_gets(struct rig *r, unsigned n, const uint8_t *b, uint32_t len)
 {
@@ -173,7 +128,7 @@ static unsigned who_gets(struct rig *r, unsigned n, const uint8_t *b, uint32_t l
 	wire_send(r, b, len);
 	rig_settle(r);
 	for (unsigned i = 0; i < n; i++) {
-		unsigned got = received(r, i);
+		unsigned got = drain(&r->pod[i]);
 
 		CU_ASSERT(got <= 1);
 		who |= got ? 1u << i : 0;
@@ -187,7 +142,7 @@ static void the_same_address_is_another_pods_in_another_vlan(void)
 	static uint8_t b[FRAME_BYTES];
 	struct rig r;
 
-	pools_up(&r, 3, 8);
+	pools_up(&r, 3, 8, 1, "");
 	CU_EQ(cmd(&r, "vlan add 100 pool p1"), 0);
 	CU_EQ(cmd(&r, "vlan add 4094 pool p2"), 0);
 	CU_EQ(cmd(&r, "mac add 52:54:00:00:00:01 pool p1 vlan 100"), 0);
@@ -211,7 +166,7 @@ static void a_tag_beside_the_frame_sorts_it_like_one_in_it(void)
 	static uint8_t b[FRAME_BYTES];
 	struct rig r;
 
-	pools_up(&r, 2, 4);
+	pools_up(&r, 2, 4, 1, "");
 	CU_EQ(cmd(&r, "vlan add 100 pool p1"), 0);
 	CU_EQ(cmd(&r, "mac add 52:54:00:00:00:01 pool p1 vlan 100"), 0);
 	CU_EQ(system("ip link add far0 type veth peer name near0 && ip link add br0 type bridge &&"
@@ -232,13 +187,11 @@ static void a_tag_beside_the_frame_sorts_it_like_one_in_it(void)
 static void what_nobody_owns_goes_to_the_default_pool_or_nowhere(void)
 {
 	static uint8_t b[FRAME_BYTES];
-	struct l2_counters c;
 	struct rig r;
 
-	pools_up(&r, 2, 4);
+	pools_up(&r, 2, 4, 1, "");
 	CU_EQ(who_gets(&r, 2, b, frame_make(b, 77, WIRE_STATION, 0, 0, 64)), 0);
-	l2_counters(r.s->l2, sw_find(r.s, "upl0")->id, &c);
-	CU_EQ(c.cause[L2_UNKNOWN], 1);
+	CU_EQ(cause_of(&r, "upl0", L2_UNKNOWN), 1);
 	CU_EQ(cmd(&r, "pool default p1"), 0);
 	CU_EQ(who_gets(&r, 2, b, frame_make(b, 77, WIRE_STATION, 0, 0, 64)), 2);
 	rig_down(&r);
@@ -252,7 +205,7 @@ static void groups_reach_those_who_accept_them_once(void)
 	uint32_t n = frame_make(b, 0, WIRE_STATION, 0, 0, 64);
 	struct rig r;
 
-	pools_up(&r, 3, 8);
+	pools_up(&r, 3, 8, 1, "");
 	CU_EQ(who_gets(&r, 3, b, n), 7);
 	CU_EQ(cmd(&r, "mode p1 -broadcast"), 0);
 	CU_EQ(who_gets(&r, 3, b, n), 5);
@@ -265,9 +218,9 @@ static void groups_reach_those_who_accept_them_once(void)
 	frame_make(b, 0, 1, 0, 0, 64);		/* from a pod: everybody but itself */
 	pod_send(&r.pod[0], b, n);
 	rig_settle(&r);
-	CU_EQ(received(&r, 0), 0);
-	CU_EQ(received(&r, 1), 0);
-	CU_EQ(received(&r, 2), 1);
+	CU_EQ(drain(&r.pod[0]), 0);
+	CU_EQ(drain(&r.pod[1]), 0);
+	CU_EQ(drain(&r.pod[2]), 1);
 	CU_EQ(wire_recv(&r, b), n);
 	rig_down(&r);
 }
@@ -279,17 +232,17 @@ static void pools_meet_inside_or_on_the_wire(void)
 	uint32_t n = frame_make(b, 2, 1, 0, 5, 80);
 	struct rig r;
 
-	pools_up(&r, 2, 4);
+	pools_up(&r, 2, 4, 1, "");
 	while (wire_recv(&r, w))
 		;
 	pod_send(&r.pod[0], b, n);
 	rig_settle(&r);
-	CU_EQ(received(&r, 1), 1);
+	CU_EQ(drain(&r.pod[1]), 1);
 	CU_EQ(wire_recv(&r, w), 0);
 	CU_EQ(cmd(&r, "loopback off"), 0);
 	pod_send(&r.pod[0], b, n);
 	rig_settle(&r);
-	CU_EQ(received(&r, 1), 0);
+	CU_EQ(drain(&r.pod[1]), 0);
 	CU_EQ(wire_recv(&r, w), n);
 	CU_EQ(memcmp(w, b, n), 0);
 	rig_down(&r);
@@ -327,31 +280,30 @@ static void a_forged_address_never_leaves_even_if_it_changes_under_us(void)
 	static uint8_t b[FRAME_BYTES], w[FRAME_BYTES];
 	struct flipper f = { .stop = false };
 	unsigned seen = 0, forged = 0;
-	struct l2_counters c;
+	uint64_t caught = 0;
 	pthread_t thread;
 	struct rig r;
 	uint32_t n;
 
-	pools_up(&r, 2, 4);
+	pools_up(&r, 2, 4, 1, "");
 	while (wire_recv(&r, w))
 		;
 	pod_send(&r.pod[0], b, frame_make(b, WIRE_STATION, 2, 0, 0, 64));
 	pod_send(&r.pod[0], b, frame_make(b, WIRE_STATION, 1, 300, 0, 64));
 	rig_settle(&r);
 	CU_EQ(wire_recv(&r, w), 0);
-	l2_counters(r.s->l2, sw_find(r.s, "p0")->id, &c);
-	CU_EQ(c.cause[L2_SPOOFED], 1);
-	CU_EQ(c.cause[L2_NOT_MEMBER], 1);
+	CU_EQ(cause_of(&r, "p0", L2_SPOOFED), 1);
+	CU_EQ(cause_of(&r, "p0", L2_NOT_MEMBER), 1);
 
 	/* One transmit buffer over and over, its source address flipping all the while. */
 	f.mac = r.pod[0].p.mem.host + r.pod[0].tx_off + 12 + 6;
 	n = frame_make(b, WIRE_STATION, 1, 0, 0, 64);
 	pthread_create(&thread, NULL, flip, &f);
-	for (unsigned i = 0; i < 100000 && (seen < 50 || c.cause[L2_SPOOFED] < 50); i++) {
+	for (unsigned i = 0; i < 100000 && (seen < 50 || caught < 50); i++) {
 		r.pod[0].sent = 0;
 		pod_send(&r.pod[0], b, n);
 		count_wire(&r, &seen, &forged);
-		l2_counters(r.s->l2, sw_find(r.s, "p0")->id, &c);
+		caught = cause_of(&r, "p0", L2_SPOOFED);
 	}
 	atomic_store(&f.stop, true);
 	pthread_join(thread, NULL);
@@ -359,7 +311,7 @@ static void a_forged_address_never_leaves_even_if_it_changes_under_us(void)
 	count_wire(&r, &seen, &forged);
 	CU_EQ(forged, 0);
 	CU_ASSERT(seen >= 50);
-	CU_ASSERT(c.cause[L2_SPOOFED] >= 50);
+	CU_ASSERT(caught >= 50);
 	rig_down(&r);
 }
 
@@ -400,8 +352,8 @@ static void frames_pass_with_the_pods_pages_out_of_reach(void)
 	struct rig r;
 	char *pages;
 
-	pools_up(&r, 1, 2);
-	come_back_empty(&r);
+	pools_up(&r, 1, 2, 1, "");
+	pod_again(&r, POD_FEATURES, 0);
 	chunk_into_new_buffers(&r, 0);		/* memory is registered now */
 	CU_EQ(vus_regions(sw_find(r.s, "p0")->port, &region, 1), 1);
 	pages = (char *)region.base + r.pod[0].rx_off;
@@ -455,7 +407,7 @@ static void what_is_sent_is_read_by_the_kernel_only(void)
 	struct rig r;
 	char *pages;
 
-	pools_up(&r, 1, 2);
+	pools_up(&r, 1, 2, 1, "");
 	CU_EQ(cmd(&r, "port set p0 in_frames 1000000"), 0);
 	CU_EQ(vus_regions(sw_find(r.s, "p0")->port, &region, 1), 1);
 	pages = (char *)region.base + r.pod[0].tx_off;
@@ -484,8 +436,8 @@ static void a_pod_that_takes_nothing_costs_the_others_nothing(void)
 	static uint8_t b[FRAME_BYTES];
 	struct rig r;
 
-	pools_up(&r, 4, 8);
-	come_back_empty(&r);
+	pools_up(&r, 4, 8, 1, "");
+	pod_again(&r, POD_FEATURES, 0);
 	for (unsigned k = 0; k < 2000; k++) {
 		for (unsigned i = 0; i < 4; i++) {
 			frame_make(b, i + 1, WIRE_STATION, 0, i << 24 | k, 100);
@@ -510,7 +462,7 @@ static void churn_delivers_nothing_to_the_wrong_pod_and_leaves_nothing(void)
 	unsigned misdelivered = 0, got = 0, fds;
 	struct rig r;
 
-	pools_up(&r, 3, 3);
+	pools_up(&r, 3, 3, 1, "");
 	CU_EQ(stream(&r, 3, 30), 10);
 	fds = fds_open();
 	CU_ASSERT(pinned_kb() > 0);
@@ -560,7 +512,7 @@ static void a_pod_may_scribble_over_what_it_sends(void)
 	unsigned seen = 0, wrong = 0;
 	uint32_t n;
 
-	pools_up(&r, 1, 2);
+	pools_up(&r, 1, 2, 1, "");
 	for (unsigned i = 0; i < 2000; i++) {
 		uint8_t *at = r.pod[0].p.mem.host + r.pod[0].tx_off +
 			      (uint64_t)(r.pod[0].sent % POD_NUM) * POD_BUF;
@@ -586,8 +538,8 @@ static void a_full_queue_is_read_many_frames_a_call(void)
 	struct tap_lane_counters c;
 	struct rig r;
 
-	pools_up(&r, 1, 2);
-	come_back_empty(&r);
+	pools_up(&r, 1, 2, 1, "");
+	pod_again(&r, POD_FEATURES, 0);
 	c = lane_of(&r, "p0");
 	for (unsigned k = 0; k < 200; k++)
 		wire_send(&r, b, frame_make(b, 1, WIRE_STATION, 0, k, 64));
@@ -621,7 +573,7 @@ static void where_the_kernel_takes_no_ring_plain_calls_do(void)
 	struct rig r;
 	unsigned each;
 
-	pools_up(&r, 2, 4);
+	pools_up(&r, 2, 4, 1, "");
 	each = stream(&r, 2, 2000);
 	atomic_store(&refused, 3);		/* both lanes' rings, and the port's */
 	each += stream(&r, 2, 2000);
