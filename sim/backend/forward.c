@@ -36,8 +36,6 @@ struct forward {
 	struct batch batch;
 };
 
-#define ADD(x, n) __atomic_store_n(&(x), (x) + (n), __ATOMIC_RELAXED)
-
 int forward_new(struct forward **out, struct l2 *l2, struct forward_ports *ports)
 {
 	struct forward *fw = aligned_alloc(64, (sizeof(*fw) + 63) / 64 * 64);
@@ -62,7 +60,7 @@ static void give(struct forward *fw, unsigned dst, struct frame *const *f, unsig
 	struct port *p = port_load(fw->ports->port[dst]);
 
 	if (!p) {
-		ADD(fw->count.gone, n);
+		port_tally(&fw->count.gone, n);
 		return;
 	}
 	p->ops->give(p, fw->queue, f, n);
@@ -118,11 +116,11 @@ static void give_fitted(struct forward *fw, unsigned dst, const struct frame *f,
 
 	flush_out(fw, out_for(fw, dst));
 	if (offload_fit(&fw->offload, f, features)) {
-		ADD(fw->count.unfit, 1);
+		port_tally(&fw->count.unfit, 1);
 		return;
 	}
 	if (fw->offload.n > 1)
-		ADD(fw->count.segments, fw->offload.n);
+		port_tally(&fw->count.segments, fw->offload.n);
 	for (unsigned i = 0; i < fw->offload.n; i++) {
 		list[n++] = &fw->offload.frame[i];
 		if (n < PORT_BURST && i + 1 < fw->offload.n)
@@ -137,11 +135,11 @@ static void send_one(struct forward *fw, unsigned dst, struct frame *f)
 	struct port *p = port_load(fw->ports->port[dst]);
 
 	if (!p) {
-		ADD(fw->count.gone, 1);
+		port_tally(&fw->count.gone, 1);
 		return;
 	}
 	if (l2_shaped(fw->l2, dst) && !l2_out_take(fw->l2, dst, f->len, fw->now_ns)) {
-		ADD(fw->count.shaped, 1);
+		port_tally(&fw->count.shaped, 1);
 		return;
 	}
 	if (port_accepts(p, f))
@@ -198,11 +196,11 @@ static void send_set(struct forward *fw, struct frame *f, const struct l2_frame 
 		if (edit != L2_KEEP) {
 			g = own_copy(fw, f);
 			if (edit_tag[edit](g, tci)) {
-				ADD(fw->count.unfit, 1);
+				port_tally(&fw->count.unfit, 1);
 				continue;
 			}
 		}
-		ADD(fw->count.copies, 1);
+		port_tally(&fw->count.copies, 1);
 		send_one(fw, dst, g);
 	}
 }
@@ -228,7 +226,7 @@ static void send_frame(struct forward *fw, unsigned i)
 		if (v->copies)		/* others may hold the original still */
 			f = own_copy(fw, f);
 		if (edit_tag[v->edit](f, v->tci)) {
-			ADD(fw->count.unfit, 1);
+			port_tally(&fw->count.unfit, 1);
 			return;
 		}
 	}
@@ -248,7 +246,7 @@ static void look(struct forward *fw, unsigned n)
 		if (f->hdr.gso_type && offload_judge(f, &view->wire_len)) {
 			view->len = 0;
 			view->wire_len = UINT32_MAX;
-			ADD(fw->count.bad_offload, 1);
+			port_tally(&fw->count.bad_offload, 1);
 		}
 	}
 }
@@ -298,8 +296,8 @@ unsigned forward_poll(struct forward *fw, unsigned id, struct port *p, unsigned 
 		look(fw, n);
 		l2_burst(fw->l2, id, fw->view, n, now_ns, fw->verdict, fw->set);
 		send_all(fw, n);
-		ADD(fw->count.bursts, 1);
-		ADD(fw->count.frames, n);
+		port_tally(&fw->count.bursts, 1);
+		port_tally(&fw->count.frames, n);
 	}
 	/* An empty batch too: its ring entries may have held nothing but bad frames. */
 	p->ops->release(p, q, b);

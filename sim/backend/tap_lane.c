@@ -19,8 +19,6 @@
 #define PATIENCE 20000			/* rounds frames may wait for buffers before we may sleep */
 #define FLUSH_ROUNDS 64			/* bursts thrown away at most when the lane ends */
 
-#define ADD(x, n) __atomic_store_n(&(x), (x) + (n), __ATOMIC_RELAXED)
-
 static struct tap_lane *of(struct lane *l)
 {
 	return (struct tap_lane *)l;
@@ -138,7 +136,7 @@ static bool move_up(struct tap_lane *l, const struct seg *to, const struct seg *
 {
 	if (to->len < n || guard_copy((void *)(uintptr_t)to->base, from->base, n))
 		return false;
-	ADD(l->count.copied_bytes, n);
+	port_tally(&l->count.copied_bytes, n);
 	return true;
 }
 
@@ -177,7 +175,7 @@ static unsigned fill(void *ctx, const struct seg *to, unsigned n, unsigned hdr_l
 		/* As long as the buffer: the kernel does not tell what it cut off. */
 		if (got[i] < (int)(TAP_HDR + FRAME_MIN) || bytes >= to[i].len ||
 		    (i != done && !move_up(l, &to[done], &to[i], bytes))) {
-			ADD(l->count.dropped, 1);
+			port_tally(&l->count.dropped, 1);
 			continue;
 		}
 		clear_flags(l, &to[done]);
@@ -201,16 +199,16 @@ static unsigned bounce(struct tap_lane *l, unsigned n, bool give)
 			continue;
 		l->found++;
 		if (!give || !tap_frame(l->t, &l->frame[m], tap_buffer(l->k, i), got[i])) {
-			ADD(l->count.dropped, 1);
+			port_tally(&l->count.dropped, 1);
 			continue;
 		}
-		ADD(l->count.copied_bytes, l->frame[m].len);
+		port_tally(&l->count.copied_bytes, l->frame[m].len);
 		list[m] = &l->frame[m];
 		m++;
 	}
 	if (m)
 		l->to->ops->give(l->to, 0, list, m);
-	ADD(l->count.bounced, m);
+	port_tally(&l->count.bounced, m);
 	return m;
 }
 
@@ -245,9 +243,9 @@ static unsigned lane_poll(struct lane *lane)
 		if (n == -EAGAIN)
 			bounce(l, depth, true);
 		else
-			ADD(l->count.frames, (unsigned)n);
+			port_tally(&l->count.frames, (unsigned)n);
 		if (!l->tried) {		/* nothing posted: the frames wait */
-			ADD(l->count.waits, 1);
+			port_tally(&l->count.waits, 1);
 			l->waiting++;
 			l->k->more = l->waiting < PATIENCE;
 			return 0;
@@ -255,7 +253,7 @@ static unsigned lane_poll(struct lane *lane)
 		l->waiting = 0;
 	}
 	if (l->found)
-		ADD(l->count.enters, 1);
+		port_tally(&l->count.enters, 1);
 	tap_pace(l->k, l->tried, l->found, l->first_rc);
 	return l->found;
 }

@@ -148,8 +148,6 @@ struct port *tap_lane_port(const struct tap_lane *l)
 	return &l->t->p;
 }
 
-/* ---- the interface ------------------------------------------------------------------------- */
-
 /* ---- the only queue there is, lent ---------------------------------------------------------- */
 
 int tap_lend(void *tap)
@@ -176,6 +174,8 @@ int tap_lend_end(void *tap)
 	port_store(t->p.takes, 1);
 	return poller_add(t->poller, &k->src, k->fd, EPOLLIN | EPOLLET);
 }
+
+/* ---- the interface ------------------------------------------------------------------------- */
 
 bool tap_judges(const struct port *p)
 {

@@ -19,8 +19,6 @@ struct tap_out {
 	int got[TAP_BURST];
 };
 
-#define ADD(x, n) __atomic_store_n(&(x), (x) + (n), __ATOMIC_RELAXED)
-
 struct tap_out *tap_out_new(void)
 {
 	struct tap_out *o = aligned_alloc(64, (sizeof(*o) + 63) / 64 * 64);
@@ -78,7 +76,7 @@ static void write_ring(struct tap_lane *l, unsigned n, unsigned hdr_len)
 			struct iovec *first = &o->iov[o->iovs];
 
 			io_uring_prep_writev(s, l->k->fd, first, iov_frame(o, f, hdr_len), 0);
-			ADD(l->count.sent_in_parts, 1);
+			port_tally(&l->count.sent_in_parts, 1);
 		}
 		tap_aim(l->t, l->k, s);
 		io_uring_sqe_set_data64(s, i);
@@ -99,7 +97,7 @@ static void write_each(struct tap_lane *l, unsigned n, unsigned hdr_len)
 
 		o->got[i] = len < 0 ? -errno : (int)len;
 	}
-	ADD(l->count.sent_in_parts, n);
+	port_tally(&l->count.sent_in_parts, n);
 }
 
 static uint64_t judged(const struct tap_lane *l)
@@ -142,8 +140,8 @@ unsigned tap_lane_send(struct lane *lane, unsigned q)
 	}
 	/* An empty batch too: its ring entries may have held nothing but bad chains. */
 	l->to->ops->release(l->to, q, b);
-	ADD(l->count.sent, done);
-	ADD(l->count.send_failed, n - done);
+	port_tally(&l->count.sent, done);
+	port_tally(&l->count.send_failed, n - done);
 	if (judged(l) - before < done)
 		stop_sending(l);
 	return n;

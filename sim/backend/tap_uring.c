@@ -25,8 +25,6 @@
 #define TO_KERNEL (BIT(VIRTIO_NET_F_GUEST_CSUM) | BIT(VIRTIO_NET_F_GUEST_TSO4) | \
 		   BIT(VIRTIO_NET_F_GUEST_TSO6) | BIT(VIRTIO_NET_F_GUEST_ECN))
 
-#define ADD(x, n) __atomic_store_n(&(x), (x) + (n), __ATOMIC_RELAXED)
-
 static struct tap *tap_of(struct port *p)
 {
 	return (struct tap *)p;
@@ -107,23 +105,23 @@ bool tap_frame(struct tap *t, struct frame *f, const uint8_t *buf, int got)
 	uint32_t len;
 
 	if (got < (int)(TAP_HDR + FRAME_MIN)) {
-		ADD(t->row[PORT_IN_SHORT], 1);
+		port_tally(&t->row[PORT_IN_SHORT], 1);
 		return false;
 	}
 	len = (uint32_t)got - TAP_HDR;
 	if (len > FRAME_MAX) {
-		ADD(t->row[PORT_IN_LONG], 1);
+		port_tally(&t->row[PORT_IN_LONG], 1);
 		return false;
 	}
 	memcpy(&h, buf, sizeof(h));
 	if (frame_check(&h, len, FROM_KERNEL)) {
-		ADD(t->row[PORT_IN_HEADER], 1);
+		port_tally(&t->row[PORT_IN_HEADER], 1);
 		return false;
 	}
 	frame_of(f, buf + TAP_HDR, len);
 	f->hdr = h;
-	ADD(t->row[PORT_IN_FRAMES], 1);
-	ADD(t->row[PORT_IN_BYTES], len);
+	port_tally(&t->row[PORT_IN_FRAMES], 1);
+	port_tally(&t->row[PORT_IN_BYTES], len);
 	return true;
 }
 
@@ -231,13 +229,13 @@ static bool burst_add(struct burst *w, const struct frame *f)
 void tap_failed(uint64_t *row, int rc)
 {
 	if (rc == -EAGAIN)
-		ADD(row[PORT_OUT_FULL], 1);
+		port_tally(&row[PORT_OUT_FULL], 1);
 	else if (rc == -EINVAL)		/* a header that lies */
-		ADD(row[PORT_OUT_OFFLOAD], 1);
+		port_tally(&row[PORT_OUT_OFFLOAD], 1);
 	else if (rc == -EFAULT)		/* the sender's memory went away */
-		ADD(row[PORT_FAULTS], 1);
+		port_tally(&row[PORT_FAULTS], 1);
 	else
-		ADD(row[PORT_OUT_DOWN], 1);
+		port_tally(&row[PORT_OUT_DOWN], 1);
 }
 
 static void written(struct tap *t, const struct burst *w, unsigned i, int rc, unsigned *done)
@@ -246,8 +244,8 @@ static void written(struct tap *t, const struct burst *w, unsigned i, int rc, un
 		tap_failed(t->row, rc);
 		return;
 	}
-	ADD(t->row[PORT_OUT_FRAMES], 1);
-	ADD(t->row[PORT_OUT_BYTES], w->frame[i].len);
+	port_tally(&t->row[PORT_OUT_FRAMES], 1);
+	port_tally(&t->row[PORT_OUT_BYTES], w->frame[i].len);
 	++*done;
 }
 
@@ -316,7 +314,7 @@ static unsigned tap_give(struct port *p, unsigned q, struct frame *const *f, uns
 		__builtin_ia32_pause();
 	for (unsigned i = 0; i < n; i++) {
 		if (!port_accepts(p, f[i])) {
-			ADD(t->row[PORT_OUT_OFFLOAD], 1);
+			port_tally(&t->row[PORT_OUT_OFFLOAD], 1);
 			continue;
 		}
 		if (burst_add(&w, f[i]))

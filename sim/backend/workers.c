@@ -80,8 +80,6 @@ struct workers {
 	struct worker worker[WORKERS_MAX];
 };
 
-#define ADD(x, n) __atomic_store_n(&(x), (x) + (n), __ATOMIC_RELAXED)
-
 static uint64_t clock_ns(void)
 {
 	struct timespec t;
@@ -253,7 +251,7 @@ static void sleep_until_something(struct worker *k)
 	atomic_store(&k->asleep, true);
 	if (!arm_ports(k, true) && !atomic_load(&k->inbox_any) && !atomic_load(&k->job) &&
 	    !atomic_load(&k->stop)) {
-		ADD(k->stats.sleeps, 1);
+		port_tally(&k->stats.sleeps, 1);
 		atomic_store(&k->epoch, 0);
 		poller_run(k->poller, left_ms < 0 ? 0 : (int)left_ms + 1);
 		atomic_store(&k->epoch, atomic_load(&k->w->epoch));
@@ -284,11 +282,11 @@ static void round_once(struct worker *k, unsigned *idle)
 	if (atomic_load_explicit(&k->inbox_any, memory_order_relaxed))
 		read_inbox(k);
 	again = notify_peers(k);
-	ADD(k->stats.rounds, 1);
+	port_tally(&k->stats.rounds, 1);
 	if (n) {
-		ADD(k->stats.frames, n);
-		ADD(k->stats.busy_rounds, 1);
-		ADD(k->stats.busy_cycles, __builtin_ia32_rdtsc() - start);
+		port_tally(&k->stats.frames, n);
+		port_tally(&k->stats.busy_rounds, 1);
+		port_tally(&k->stats.busy_cycles, __builtin_ia32_rdtsc() - start);
 		look_around(k);
 		k->worked_ns = k->now_ns;
 		*idle = 0;
