@@ -41,8 +41,8 @@ struct netlink {
 void netlink_begin(struct netlink *n, uint16_t type, uint16_t flags, const void *head, size_t len);
 void netlink_put(struct netlink *n, uint16_t type, const void *data, size_t len);
 /*
- * 0 or the kernel's -errno. Each message that is an answer is given to `take` (may be NULL) with
- * its attributes, head_len bytes behind its header.
+ * 0 or the kernel's -errno. Each message that is an answer is given to `take` (may be NULL), which
+ * finds its attributes by netlink_find().
  */
 int  netlink_call(struct netlink *n, void (*take)(void *arg, const struct nlmsghdr *m), void *arg);
 /* The data of an attribute, or NULL; attributes begin at `off` of the payload of m. */
